@@ -1,0 +1,3 @@
+//! The map of the house: see ARCHITECTURE.md.
+
+pub mod domain;
