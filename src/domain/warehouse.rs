@@ -68,7 +68,8 @@ impl Calendar {
 
     /// The first instant of a day: not always midnight, since some zones skip it.
     pub fn start_of(&self, day: Day) -> Time {
-        date_of(day).and_then(|date| date.to_zoned(self.zone.clone()).ok()).map_or(Time(i64::MAX), |zoned| Time(zoned.timestamp().as_millisecond()))
+        let start = date_of(day).and_then(|date| date.to_zoned_datetime(self.zone.clone()).ok());
+        start.map_or(Time(i64::MAX), |start| Time(start.timestamp().as_millisecond()))
     }
 }
 
