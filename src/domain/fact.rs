@@ -33,12 +33,27 @@ pub enum Account {
 
 impl Account {
     /// All seven, in the order of the API.
-    pub const ALL: [Account; 7] =
-        [Account::Sellable, Account::Quarantine, Account::InTransit, Account::Supply, Account::Demand, Account::Waste, Account::Discrepancy];
+    pub const ALL: [Account; 7] = [
+        Account::Sellable,
+        Account::Quarantine,
+        Account::InTransit,
+        Account::Supply,
+        Account::Demand,
+        Account::Waste,
+        Account::Discrepancy,
+    ];
 
     /// The name on the wire.
     pub fn as_str(self) -> &'static str {
-        ["sellable", "quarantine", "in_transit", "supply", "demand", "waste", "discrepancy"][self as usize]
+        [
+            "sellable",
+            "quarantine",
+            "in_transit",
+            "supply",
+            "demand",
+            "waste",
+            "discrepancy",
+        ][self as usize]
     }
 
     /// Whether it is kept per lot and never negative.
@@ -150,6 +165,12 @@ pub enum Change {
         /// Units kept back.
         buffer: Option<i64>,
     },
+    /// The recent book forgets what is before this time, and counts must not speak of it any more.
+    BookCut(Time),
+    /// An empty lot that cannot matter any more is forgotten.
+    LotGone(Id),
+    /// A finished transfer that is older than the id window is forgotten.
+    TransferGone(Id),
     /// Nothing of the state changed but what may be promised: a day turned, a buffer default moved.
     Turned,
 }
@@ -215,7 +236,10 @@ pub enum Outcome {
 
 impl Outcome {
     /// `applied` with nothing to add.
-    pub const APPLIED: Outcome = Outcome::Applied { found: 0, expired_lot: None };
+    pub const APPLIED: Outcome = Outcome::Applied {
+        found: 0,
+        expired_lot: None,
+    };
 
     /// The verdict's word on the wire.
     pub fn word(&self) -> &'static str {

@@ -132,18 +132,29 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal without a field.
     pub fn new(code: Code, detail: impl Into<String>) -> Refusal {
-        Refusal { code, detail: detail.into(), field: None, lines: Vec::new() }
+        Refusal {
+            code,
+            detail: detail.into(),
+            field: None,
+            lines: Vec::new(),
+        }
     }
 
     /// A refusal of one field, named by JSON pointer (`/data/quantity`).
     pub fn field(code: Code, field: impl Into<String>, detail: impl Into<String>) -> Refusal {
-        Refusal { field: Some(field.into()), ..Refusal::new(code, detail) }
+        Refusal {
+            field: Some(field.into()),
+            ..Refusal::new(code, detail)
+        }
     }
 }
 
 impl From<Overflow> for Refusal {
     fn from(_: Overflow) -> Refusal {
-        Refusal::new(Code::QuantityOverflow, "an account would leave ±10^12 base units; nothing was changed")
+        Refusal::new(
+            Code::QuantityOverflow,
+            "an account would leave ±10^12 base units; nothing was changed",
+        )
     }
 }
 

@@ -185,7 +185,9 @@ pub struct Overflow;
 
 /// `a + b`, refused when it would leave ±[`MAX_QUANTITY`].
 pub fn add(a: i64, b: i64) -> Result<i64, Overflow> {
-    a.checked_add(b).filter(|sum| sum.unsigned_abs() <= MAX_QUANTITY as u64).ok_or(Overflow)
+    a.checked_add(b)
+        .filter(|sum| sum.unsigned_abs() <= MAX_QUANTITY as u64)
+        .ok_or(Overflow)
 }
 
 /// `a - b`, refused when it would leave ±[`MAX_QUANTITY`].

@@ -21,7 +21,12 @@ pub struct Channel {
 
 impl Default for Channel {
     fn default() -> Channel {
-        Channel { buffer: 0, ttl_s: 900, max_ttl_s: 86_400, allow_no_expiry: false }
+        Channel {
+            buffer: 0,
+            ttl_s: 900,
+            max_ttl_s: 86_400,
+            allow_no_expiry: false,
+        }
     }
 }
 
@@ -82,5 +87,7 @@ pub fn days_of(date: jiff::civil::Date) -> i32 {
 
 /// The civil date of a day; `None` outside the years -9999 to 9999.
 pub fn date_of(day: Day) -> Option<jiff::civil::Date> {
-    jiff::civil::date(1970, 1, 1).checked_add(jiff::Span::new().try_days(day.0).ok()?).ok()
+    jiff::civil::date(1970, 1, 1)
+        .checked_add(jiff::Span::new().try_days(day.0).ok()?)
+        .ok()
 }

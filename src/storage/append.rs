@@ -1,0 +1,103 @@
+//! What is handed to the journal: facts already decided and already encoded, and who waits for them.
+//!
+//! Deciders encode (they run on every core); the journal thread only copies, commits and folds. A fact's sequence is its
+//! row's first sequence plus its index, so nothing has to be patched into the bytes. One message carries what one decider
+//! made of one batch, with one completion: not one wake-up per event.
+
+use crate::domain::fact::{Changes, Outcome};
+use crate::domain::reservation::Reservation;
+use crate::domain::units::{Id, Time};
+use crate::domain::warehouse::Warehouse;
+
+/// A SKU in a warehouse, as an index into the view's tables; stable while the process lives, never written to disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SkuIndex(pub u32);
+
+/// What the journal could not make durable, and whether it is worth trying again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommitFailure {
+    /// The disk is full.
+    StorageFull,
+    /// The disk failed otherwise; the text is for the log and the operator.
+    Disk(String),
+    /// Decided against a state that has been rolled back (an older epoch): decide anew.
+    Stale,
+    /// The node is stopping.
+    Stopping,
+}
+
+/// What one fact does to the view, in memory: the same as decoding and folding its bytes, without decoding them.
+#[derive(Clone, Debug)]
+pub enum Fold {
+    /// A fact of a SKU. With empty `changes` only the id is remembered.
+    Sku {
+        /// Which SKU.
+        sku: SkuIndex,
+        /// Its version after the fact.
+        version: u64,
+        /// What changes.
+        changes: Changes,
+        /// Business time.
+        business: Time,
+    },
+    /// A reservation's state after the fact.
+    Reservation {
+        /// Its warehouse.
+        warehouse: Id,
+        /// The reservation.
+        reservation: Box<Reservation>,
+    },
+    /// A warehouse, as it is from now on.
+    Warehouse(Box<Warehouse>),
+    /// A catalogue entry.
+    Catalogue {
+        /// The SKU.
+        sku: Id,
+        /// The entry as JSON; empty: removed.
+        entry: Box<str>,
+    },
+    /// What was done about a dead letter.
+    DeadLetter {
+        /// Sequence of the dead letter's fact.
+        letter: u64,
+        /// `replayed`, `discarded`, `restored`.
+        action: Box<str>,
+    },
+}
+
+/// One fact of an [`Append`]: its fold, and what of it must be remembered.
+#[derive(Clone, Debug)]
+pub struct Folded {
+    /// What it does.
+    pub fold: Fold,
+    /// When it was decided.
+    pub recorded: Time,
+    /// Hash of (warehouse, source, id) to be remembered; `None` for refusals and for what the node does by itself.
+    pub id: Option<u64>,
+    /// A second id to remember with it: that of the event that a void takes back.
+    pub voids: Option<u64>,
+    /// Whether the id must be kept for ever (its source is configured so).
+    pub keep_forever: bool,
+    /// The outcome when it is one of those that people ask for (stale, refused, …); `None` for a plain `applied`.
+    pub noted: Option<Outcome>,
+}
+
+/// Facts of one decider, in the order of decision: one atomic unit of the journal.
+pub struct Append {
+    /// The epoch in which they were decided.
+    pub epoch: u64,
+    /// The encoded facts, one after the other.
+    pub bytes: Vec<u8>,
+    /// The end of each fact in `bytes`.
+    pub ends: Vec<u32>,
+    /// What each fact does, in the same order.
+    pub folds: Vec<Folded>,
+    /// Told when they are durable and visible, or why not. Called on the journal's thread: must be short and must not block.
+    pub done: Box<dyn Done>,
+}
+
+/// Who waits for an [`Append`]. Dropped without a call only when the process is going down.
+pub trait Done: Send {
+    /// The facts are durable and in the view; the first has sequence `first_seq`, the others follow without gaps. Or not.
+    fn done(self: Box<Self>, result: Result<u64, CommitFailure>);
+}
