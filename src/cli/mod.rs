@@ -1,0 +1,147 @@
+//! The command line: one file per verb, each speaking the node's HTTP API like anybody else.
+//!
+//! What lives here: the tree of verbs, the client, the output, the exit codes. A verb is an `Args` struct and a
+//! `run(args, context)`; nothing here decides about stock. Rejected: verbs that open the store beside a running node, which
+//! would be a second writer and a second opinion.
+
+use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand};
+
+use self::client::{Client, Patience};
+use self::exit::Failure;
+use self::out::{ColorChoice, Out};
+
+pub mod arg;
+pub mod client;
+pub mod completions;
+pub mod exit;
+pub mod field;
+pub mod list;
+pub mod man;
+pub mod out;
+pub mod stock;
+pub mod table;
+
+/// Worker threads of the runtime: two beat every other split on the machines this runs on.
+const WORKERS: usize = 2;
+
+/// The stock daemon of a darkstore, and the tools to ask it.
+#[derive(Debug, Parser)]
+#[command(name = "shelfd", version, propagate_version = true, arg_required_else_help = true, max_term_width = 110, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What every verb understands.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  shelfd demo                               a node with a live picture of a working darkstore
+  shelfd stock 4607004892110                what is true now
+  shelfd ledger 4607004892110               why it is so
+  shelfd stock --flag count_due --json      for a program: one JSON object a line
+
+Exit codes: 0 done, 64 usage, 65 data, 69 unavailable, 74 input/output, 75 try again, 78 configuration.";
+
+/// What every verb understands.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Options of every verb")]
+pub struct Global {
+    /// The node to ask
+    #[arg(long, global = true, env = "SHELFD_URL", default_value = "http://127.0.0.1:7480", value_parser = arg::url, value_name = "URL")]
+    pub url: String,
+    /// The access token to show
+    #[arg(long, global = true, env = "SHELFD_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub token: Option<String>,
+    /// Print the API's JSON: one document, or one line for each item of a list
+    #[arg(long, global = true, action = ArgAction::SetTrue)]
+    pub json: bool,
+    /// When to colour
+    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
+    pub color: ColorChoice,
+}
+
+/// The verbs, in the order of the help.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// What is true now, or was at a time: one SKU, some, or all
+    Stock(stock::Args),
+    /// Print the completions of a shell
+    Completions(completions::Args),
+    /// Print the manual page, or write one for each verb into a directory
+    Man(man::Args),
+}
+
+/// What a verb works with.
+#[derive(Debug)]
+pub struct Context {
+    /// The node.
+    pub api: Client,
+    /// Where the answer goes.
+    pub out: Out,
+}
+
+impl Context {
+    /// The client and output that the global options describe.
+    pub fn new(global: &Global) -> Result<Context, Failure> {
+        let api = Client::new(&global.url, global.token.as_deref())?.with_patience(Patience::SHORT);
+        Ok(Context {
+            api,
+            out: Out::stdout(global.json, global.color),
+        })
+    }
+}
+
+impl Cli {
+    /// How many worker threads the verb wants.
+    pub fn workers(&self) -> usize {
+        WORKERS
+    }
+}
+
+/// The tree of verbs, for completions and manual pages.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Runs one verb to its end.
+pub async fn run(cli: Cli) -> Result<(), Failure> {
+    let context = Context::new(&cli.global)?;
+    match cli.verb {
+        Verb::Stock(args) => stock::run(args, &context).await,
+        Verb::Completions(args) => completions::run(&args, &context),
+        Verb::Man(args) => man::run(&args, &context),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tree_of_verbs_is_sound() {
+        command().debug_assert();
+    }
+
+    /// Walks the tree: every verb that does something has an example in its help.
+    #[test]
+    fn every_verb_has_an_example() {
+        fn walk(command: &clap::Command, path: &str) {
+            for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
+                let path = format!("{path} {}", verb.get_name());
+                if verb.has_subcommands() {
+                    walk(verb, &path);
+                } else {
+                    let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+                    assert!(
+                        help.contains("Example") && help.contains(&path),
+                        "`{path}` has no example of itself in its help"
+                    );
+                }
+            }
+        }
+        walk(&command(), "shelfd");
+    }
+}
