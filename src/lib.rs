@@ -1,5 +1,8 @@
 //! The map of the house: see ARCHITECTURE.md.
 
 pub mod cli;
+pub mod config;
 pub mod domain;
 pub mod storage;
+pub mod systemd;
+pub mod telemetry;
