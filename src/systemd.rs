@@ -33,7 +33,9 @@ pub fn status(line: &str) {
 
 /// Asks for more time to start or stop, for instance while a long journal is replayed.
 pub fn extend_timeout(by: Duration) {
-    send(&[NotifyState::ExtendTimeoutUsec(u32::try_from(by.as_micros()).unwrap_or(u32::MAX))]);
+    send(&[NotifyState::ExtendTimeoutUsec(
+        u32::try_from(by.as_micros()).unwrap_or(u32::MAX),
+    )]);
 }
 
 /// How often systemd wants to hear of progress at the latest (`WatchdogSec`); `None` when it does not watch this process.
@@ -80,7 +82,11 @@ pub async fn feed_watchdog(mut progress: impl FnMut() -> Progress + Send) {
             send(&[NotifyState::Watchdog]);
             stuck = false;
         } else if !stuck {
-            tracing::error!(commits = now.commits, ?interval, "no commit since the last look and events wait: the watchdog is not fed");
+            tracing::error!(
+                commits = now.commits,
+                ?interval,
+                "no commit since the last look and events wait: the watchdog is not fed"
+            );
             stuck = true;
         }
     }
@@ -102,11 +108,41 @@ mod tests {
     #[test]
     fn the_watchdog_is_fed_by_a_commit_or_by_nothing_to_commit() {
         let mut watch = Watch::default();
-        assert!(watch.look(Progress { commits: 0, waiting: false }), "idle");
-        assert!(!watch.look(Progress { commits: 0, waiting: true }), "stuck");
-        assert!(watch.look(Progress { commits: 1, waiting: true }), "busy, and moving");
-        assert!(!watch.look(Progress { commits: 1, waiting: true }), "stuck again");
-        assert!(watch.look(Progress { commits: 1, waiting: false }), "idle again");
+        assert!(
+            watch.look(Progress {
+                commits: 0,
+                waiting: false
+            }),
+            "idle"
+        );
+        assert!(
+            !watch.look(Progress {
+                commits: 0,
+                waiting: true
+            }),
+            "stuck"
+        );
+        assert!(
+            watch.look(Progress {
+                commits: 1,
+                waiting: true
+            }),
+            "busy, and moving"
+        );
+        assert!(
+            !watch.look(Progress {
+                commits: 1,
+                waiting: true
+            }),
+            "stuck again"
+        );
+        assert!(
+            watch.look(Progress {
+                commits: 1,
+                waiting: false
+            }),
+            "idle again"
+        );
     }
 
     /// Runs a test of this file in a process of its own, under a pretended systemd, and returns what it said.
@@ -115,11 +151,20 @@ mod tests {
         let path = dir.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
         let mut child = Command::new(std::env::current_exe().unwrap());
-        child.args(["--exact", test]).env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", watchdog_us).env_remove("WATCHDOG_PID");
+        child
+            .args(["--exact", test])
+            .env("NOTIFY_SOCKET", &path)
+            .env("WATCHDOG_USEC", watchdog_us)
+            .env_remove("WATCHDOG_PID");
         assert!(child.output().unwrap().status.success());
         socket.set_nonblocking(true).unwrap();
         let mut buffer = [0; 4096];
-        let next = || socket.recv(&mut buffer).ok().map(|len| String::from_utf8_lossy(&buffer[..len]).into_owned());
+        let next = || {
+            socket
+                .recv(&mut buffer)
+                .ok()
+                .map(|len| String::from_utf8_lossy(&buffer[..len]).into_owned())
+        };
         std::iter::from_fn(next).collect()
     }
 
@@ -137,8 +182,19 @@ mod tests {
     fn systemd_hears_the_whole_life() {
         let said = said_by("systemd::tests::outside_systemd_nothing_happens", "");
         assert_eq!(said[0], "READY=1\nSTATUS=up\n");
-        assert!(said[1].starts_with("RELOADING=1\nMONOTONIC_USEC=") && !said[1].contains("USEC=0\n"), "{said:?}");
-        assert_eq!(said[2..], ["READY=1\nSTATUS=reloaded\n", "STATUS=busy\n", "EXTEND_TIMEOUT_USEC=7000000\n", "STOPPING=1\nSTATUS=bye\n"]);
+        assert!(
+            said[1].starts_with("RELOADING=1\nMONOTONIC_USEC=") && !said[1].contains("USEC=0\n"),
+            "{said:?}"
+        );
+        assert_eq!(
+            said[2..],
+            [
+                "READY=1\nSTATUS=reloaded\n",
+                "STATUS=busy\n",
+                "EXTEND_TIMEOUT_USEC=7000000\n",
+                "STOPPING=1\nSTATUS=bye\n"
+            ]
+        );
     }
 
     #[tokio::test]
@@ -149,7 +205,10 @@ mod tests {
             if looks == 6 {
                 done.notify_one();
             }
-            Progress { commits: looks.min(3), waiting: true }
+            Progress {
+                commits: looks.min(3),
+                waiting: true,
+            }
         });
         tokio::select! { () = feed => assert!(watchdog_interval().is_none()), () = done.notified() => {} }
     }

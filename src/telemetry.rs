@@ -40,46 +40,185 @@ pub struct Metric {
 }
 
 const fn metric(name: &'static str, kind: Kind, unit: Unit, labels: &'static [&'static str], help: &'static str) -> Metric {
-    Metric { name, kind, unit, labels, help }
+    Metric {
+        name,
+        kind,
+        unit,
+        labels,
+        help,
+    }
 }
 
 use Kind::{Counter, Gauge, Histogram};
 
 /// Every metric of the node.
 pub const METRICS: &[Metric] = &[
-    metric("shelfd_build_info", Gauge, Unit::Count, &["version"], "Always 1; the version that runs is the label."),
-    metric("shelfd_ready", Gauge, Unit::Count, &[], "1 while the node takes events, 0 while it starts, stops or cannot commit."),
-    metric("shelfd_start_seconds", Gauge, Unit::Seconds, &[], "How long the last start took until the node was ready."),
-    metric("shelfd_http_requests_total", Counter, Unit::Count, &["route", "method", "status"], "Requests answered, by route and status."),
-    metric("shelfd_http_request_seconds", Histogram, Unit::Seconds, &["route"], "From the head of a request to the end of its answer."),
+    metric(
+        "shelfd_build_info",
+        Gauge,
+        Unit::Count,
+        &["version"],
+        "Always 1; the version that runs is the label.",
+    ),
+    metric(
+        "shelfd_ready",
+        Gauge,
+        Unit::Count,
+        &[],
+        "1 while the node takes events, 0 while it starts, stops or cannot commit.",
+    ),
+    metric(
+        "shelfd_start_seconds",
+        Gauge,
+        Unit::Seconds,
+        &[],
+        "How long the last start took until the node was ready.",
+    ),
+    metric(
+        "shelfd_http_requests_total",
+        Counter,
+        Unit::Count,
+        &["route", "method", "status"],
+        "Requests answered, by route and status.",
+    ),
+    metric(
+        "shelfd_http_request_seconds",
+        Histogram,
+        Unit::Seconds,
+        &["route"],
+        "From the head of a request to the end of its answer.",
+    ),
     metric("shelfd_http_connections", Gauge, Unit::Count, &[], "Open connections."),
-    metric("shelfd_inflight_events", Gauge, Unit::Count, &[], "Events taken and not yet answered."),
-    metric("shelfd_inflight_bytes", Gauge, Unit::Bytes, &[], "Bytes of bodies taken and not yet answered."),
-    metric("shelfd_overloaded_total", Counter, Unit::Count, &[], "Requests turned away at once because the valve was shut (503)."),
-    metric("shelfd_events_total", Counter, Unit::Count, &["verdict"], "Events judged, by verdict."),
+    metric(
+        "shelfd_inflight_events",
+        Gauge,
+        Unit::Count,
+        &[],
+        "Events taken and not yet answered.",
+    ),
+    metric(
+        "shelfd_inflight_bytes",
+        Gauge,
+        Unit::Bytes,
+        &[],
+        "Bytes of bodies taken and not yet answered.",
+    ),
+    metric(
+        "shelfd_overloaded_total",
+        Counter,
+        Unit::Count,
+        &[],
+        "Requests turned away at once because the valve was shut (503).",
+    ),
+    metric(
+        "shelfd_events_total",
+        Counter,
+        Unit::Count,
+        &["verdict"],
+        "Events judged, by verdict.",
+    ),
     metric("shelfd_commits_total", Counter, Unit::Count, &[], "Journal commits."),
-    metric("shelfd_commit_failures_total", Counter, Unit::Count, &[], "Journal commits that failed; each raises the epoch."),
-    metric("shelfd_commit_seconds", Histogram, Unit::Seconds, &[], "One commit, from its first byte to durable."),
-    metric("shelfd_commit_facts", Histogram, Unit::Count, &[], "Facts in one commit; near 1 under load means that batching is lost."),
-    metric("shelfd_journal_seq", Gauge, Unit::Count, &[], "The sequence number of the newest durable fact."),
-    metric("shelfd_epoch", Gauge, Unit::Count, &[], "Rises with every failed commit and every restore."),
-    metric("shelfd_snapshot_seq", Gauge, Unit::Count, &[], "The sequence number that the newest snapshot covers; the start replays from here."),
-    metric("shelfd_ledger_index_seq", Gauge, Unit::Count, &[], "How far the ledger's index has come; behind the journal by the tail."),
+    metric(
+        "shelfd_commit_failures_total",
+        Counter,
+        Unit::Count,
+        &[],
+        "Journal commits that failed; each raises the epoch.",
+    ),
+    metric(
+        "shelfd_commit_seconds",
+        Histogram,
+        Unit::Seconds,
+        &[],
+        "One commit, from its first byte to durable.",
+    ),
+    metric(
+        "shelfd_commit_facts",
+        Histogram,
+        Unit::Count,
+        &[],
+        "Facts in one commit; near 1 under load means that batching is lost.",
+    ),
+    metric(
+        "shelfd_journal_seq",
+        Gauge,
+        Unit::Count,
+        &[],
+        "The sequence number of the newest durable fact.",
+    ),
+    metric(
+        "shelfd_epoch",
+        Gauge,
+        Unit::Count,
+        &[],
+        "Rises with every failed commit and every restore.",
+    ),
+    metric(
+        "shelfd_snapshot_seq",
+        Gauge,
+        Unit::Count,
+        &[],
+        "The sequence number that the newest snapshot covers; the start replays from here.",
+    ),
+    metric(
+        "shelfd_ledger_index_seq",
+        Gauge,
+        Unit::Count,
+        &[],
+        "How far the ledger's index has come; behind the journal by the tail.",
+    ),
     metric("shelfd_store_bytes", Gauge, Unit::Bytes, &[], "The size of the store's file."),
-    metric("shelfd_disk_free_bytes", Gauge, Unit::Bytes, &[], "Free space where the store lives."),
+    metric(
+        "shelfd_disk_free_bytes",
+        Gauge,
+        Unit::Bytes,
+        &[],
+        "Free space where the store lives.",
+    ),
     metric("shelfd_skus", Gauge, Unit::Count, &["warehouse"], "SKUs with state."),
     metric("shelfd_skus_awake", Gauge, Unit::Count, &[], "SKUs that have an actor."),
-    metric("shelfd_reservations_held", Gauge, Unit::Count, &["warehouse"], "Baskets held now."),
-    metric("shelfd_claims_at_risk", Gauge, Unit::Count, &["warehouse"], "Claims that no longer fit what stands on the shelf."),
+    metric(
+        "shelfd_reservations_held",
+        Gauge,
+        Unit::Count,
+        &["warehouse"],
+        "Baskets held now.",
+    ),
+    metric(
+        "shelfd_claims_at_risk",
+        Gauge,
+        Unit::Count,
+        &["warehouse"],
+        "Claims that no longer fit what stands on the shelf.",
+    ),
     metric("shelfd_ids_remembered", Gauge, Unit::Count, &[], "Event ids remembered."),
-    metric("shelfd_id_disk_reads_total", Counter, Unit::Count, &[], "Looks at the disk for an id; below one in a thousand new ids."),
-    metric("shelfd_actor_restarts_total", Counter, Unit::Count, &["actor"], "Restarts of actors."),
-    metric("shelfd_dead_letters", Gauge, Unit::Count, &[], "Events waiting as dead letters."),
+    metric(
+        "shelfd_id_disk_reads_total",
+        Counter,
+        Unit::Count,
+        &[],
+        "Looks at the disk for an id; below one in a thousand new ids.",
+    ),
+    metric(
+        "shelfd_actor_restarts_total",
+        Counter,
+        Unit::Count,
+        &["actor"],
+        "Restarts of actors.",
+    ),
+    metric(
+        "shelfd_dead_letters",
+        Gauge,
+        Unit::Count,
+        &[],
+        "Events waiting as dead letters.",
+    ),
 ];
 
 /// Upper bounds of histograms in seconds: 50 µs to 10 s.
-pub const SECONDS_BUCKETS: [f64; 17] =
-    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+pub const SECONDS_BUCKETS: [f64; 17] = [
+    0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+];
 
 /// Upper bounds of histograms of counts.
 pub const SIZE_BUCKETS: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0];
@@ -125,16 +264,30 @@ pub fn init_logs(filter: &str, json: bool) -> Result<LogControl, Error> {
     let (filter, handle) = reload::Layer::new(parse_filter(filter)?);
     let lines = fmt::layer().with_writer(std::io::stderr);
     let lines: Box<dyn Layer<_> + Send + Sync> = if json {
-        lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
+        lines
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false)
+            .boxed()
     } else {
-        lines.with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()).boxed()
+        lines
+            .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+            .boxed()
     };
-    tracing_subscriber::registry().with(filter).with(lines).try_init().map_err(Error::Logs)?;
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .try_init()
+        .map_err(Error::Logs)?;
     Ok(LogControl { filter: handle })
 }
 
 fn parse_filter(filter: &str) -> Result<EnvFilter, Error> {
-    EnvFilter::try_new(filter).map_err(|source| Error::Filter { filter: filter.to_owned(), source })
+    EnvFilter::try_new(filter).map_err(|source| Error::Filter {
+        filter: filter.to_owned(),
+        source,
+    })
 }
 
 /// The metrics of this process.
@@ -163,8 +316,14 @@ pub fn init_metrics() -> Result<Metrics, Error> {
     }
     let mut builder = PrometheusBuilder::new();
     for metric in METRICS.iter().filter(|metric| metric.kind == Histogram) {
-        let buckets: &[f64] = if metric.unit == Unit::Seconds { &SECONDS_BUCKETS } else { &SIZE_BUCKETS };
-        builder = builder.set_buckets_for_metric(Matcher::Full(metric.name.to_owned()), buckets).map_err(Error::Metrics)?;
+        let buckets: &[f64] = if metric.unit == Unit::Seconds {
+            &SECONDS_BUCKETS
+        } else {
+            &SIZE_BUCKETS
+        };
+        builder = builder
+            .set_buckets_for_metric(Matcher::Full(metric.name.to_owned()), buckets)
+            .map_err(Error::Metrics)?;
     }
     let handle = builder.install_recorder().map_err(Error::Metrics)?;
     METRICS.iter().for_each(describe);
@@ -193,8 +352,16 @@ mod tests {
         for metric in METRICS {
             assert!(metric.name.starts_with("shelfd_"), "{}", metric.name);
             assert_eq!(metric.name.ends_with("_total"), metric.kind == Counter, "{}", metric.name);
-            assert!(metric.unit != Unit::Seconds || metric.name.ends_with("_seconds"), "{}", metric.name);
-            assert!(metric.unit != Unit::Bytes || metric.name.ends_with("_bytes"), "{}", metric.name);
+            assert!(
+                metric.unit != Unit::Seconds || metric.name.ends_with("_seconds"),
+                "{}",
+                metric.name
+            );
+            assert!(
+                metric.unit != Unit::Bytes || metric.name.ends_with("_bytes"),
+                "{}",
+                metric.name
+            );
         }
     }
 
@@ -206,7 +373,10 @@ mod tests {
         let text = metrics.render();
         assert!(text.contains("# HELP shelfd_commit_seconds One commit"), "{text}");
         assert!(text.contains("shelfd_commit_seconds_bucket{le=\"0.0005\"} 1"), "{text}");
-        assert!(text.contains(concat!("shelfd_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1")), "{text}");
+        assert!(
+            text.contains(concat!("shelfd_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1")),
+            "{text}"
+        );
     }
 
     #[test]

@@ -56,7 +56,8 @@ impl Key {
     /// The default as a value.
     pub(super) fn default_value(&self) -> Option<toml::Value> {
         let literal = self.default?;
-        let mut table: toml::Table = toml::from_str(&format!("v = {literal}")).expect("every default is a TOML literal: a test reads them all");
+        let mut table: toml::Table =
+            toml::from_str(&format!("v = {literal}")).expect("every default is a TOML literal: a test reads them all");
         table.remove("v")
     }
 }
@@ -68,12 +69,33 @@ const fn int(min: i64, max: i64) -> Kind {
     Kind::Integer { min, max }
 }
 
-const fn key(path: &'static str, kind: Kind, unit: &'static str, default: &'static str, reload: bool, about: &'static str) -> Key {
-    Key { path, kind, unit, default: Some(default), reload, about }
+const fn key(
+    path: &'static str,
+    kind: Kind,
+    unit: &'static str,
+    default: &'static str,
+    reload: bool,
+    about: &'static str,
+) -> Key {
+    Key {
+        path,
+        kind,
+        unit,
+        default: Some(default),
+        reload,
+        about,
+    }
 }
 
 const fn required(path: &'static str, unit: &'static str, reload: bool, about: &'static str) -> Key {
-    Key { path, kind: Kind::Text, unit, default: None, reload, about }
+    Key {
+        path,
+        kind: Kind::Text,
+        unit,
+        default: None,
+        reload,
+        about,
+    }
 }
 
 const GIB: i64 = 1 << 30;
@@ -82,8 +104,22 @@ const YEAR_S: i64 = 366 * 86_400;
 
 /// Every key, in the order of `config.toml`.
 pub const KEYS: &[Key] = &[
-    key("node.data_dir", Kind::Text, "path", r#""/var/lib/shelfd""#, false, "Where the store lives: on a local disk, written by one node only."),
-    key("node.name", Kind::Text, "name", r#""shelfd""#, false, "The name of this node in status, logs and cursors."),
+    key(
+        "node.data_dir",
+        Kind::Text,
+        "path",
+        r#""/var/lib/shelfd""#,
+        false,
+        "Where the store lives: on a local disk, written by one node only.",
+    ),
+    key(
+        "node.name",
+        Kind::Text,
+        "name",
+        r#""shelfd""#,
+        false,
+        "The name of this node in status, logs and cursors.",
+    ),
     key(
         "http.listen",
         Kind::Text,
@@ -92,12 +128,54 @@ pub const KEYS: &[Key] = &[
         false,
         "Where the API is served. Loopback only: access rules do not exist yet, so whoever reaches it may do everything.",
     ),
-    key("http.max_body_bytes", int(1024, GIB), "bytes", "16_777_216", false, "The largest request body, as sent and after decompression; past it 413."),
-    key("http.max_rows", int(1, 1_000_000), "rows", "10_000", false, "The most events in one batch; past it 413."),
-    key("http.header_timeout_ms", int(10, DAY_MS), "milliseconds", "10_000", false, "How long the head of a request may take; past it the connection is closed."),
-    key("http.body_timeout_ms", int(10, DAY_MS), "milliseconds", "10_000", false, "How long the next piece of a body may take; past it 408."),
-    key("http.idle_timeout_ms", int(10, DAY_MS), "milliseconds", "60_000", false, "How long a connection may stay open between two requests."),
-    key("http.max_connections", int(1, 1_000_000), "connections", "20_000", false, "The most connections at once; further ones wait to be accepted."),
+    key(
+        "http.max_body_bytes",
+        int(1024, GIB),
+        "bytes",
+        "16_777_216",
+        false,
+        "The largest request body, as sent and after decompression; past it 413.",
+    ),
+    key(
+        "http.max_rows",
+        int(1, 1_000_000),
+        "rows",
+        "10_000",
+        false,
+        "The most events in one batch; past it 413.",
+    ),
+    key(
+        "http.header_timeout_ms",
+        int(10, DAY_MS),
+        "milliseconds",
+        "10_000",
+        false,
+        "How long the head of a request may take; past it the connection is closed.",
+    ),
+    key(
+        "http.body_timeout_ms",
+        int(10, DAY_MS),
+        "milliseconds",
+        "10_000",
+        false,
+        "How long the next piece of a body may take; past it 408.",
+    ),
+    key(
+        "http.idle_timeout_ms",
+        int(10, DAY_MS),
+        "milliseconds",
+        "60_000",
+        false,
+        "How long a connection may stay open between two requests.",
+    ),
+    key(
+        "http.max_connections",
+        int(1, 1_000_000),
+        "connections",
+        "20_000",
+        false,
+        "The most connections at once; further ones wait to be accepted.",
+    ),
     key(
         "http.max_inflight_events",
         int(1, 100_000_000),
@@ -114,18 +192,102 @@ pub const KEYS: &[Key] = &[
         false,
         "The same valve in bytes of request bodies. At least `max_body_bytes`.",
     ),
-    key("storage.cache_bytes", int(1 << 20, 256 * GIB), "bytes", "67_108_864", false, "Memory for the store's page cache."),
-    key("storage.max_commit_bytes", int(64 << 10, GIB), "bytes", "8_388_608", false, "The most one commit writes; what arrives beyond it is the next commit."),
-    key("storage.snapshot_interval_s", int(1, 86_400), "seconds", "60", false, "How often what has changed is written as a snapshot, which bounds the time of the next start."),
-    key("storage.history_days", int(1, 36_500), "days", "400", false, "How long movements can be asked for; older ones are folded into an opening balance."),
-    key("storage.reserve_bytes", int(0, 1024 * GIB), "bytes", "67_108_864", false, "Free disk space below which the node takes nothing new (507), so that it can still write what it needs to stop well."),
-    key("stock.id_window_days", int(1, 366), "days", "7", false, "How long ids of events are remembered; an event older than this is refused, because nobody could know it."),
-    key("stock.book_hours", int(1, 744), "hours", "24", false, "How far back a count may look: each SKU can tell its book for this long."),
-    key("stock.max_ahead_s", int(0, 86_400), "seconds", "300", false, "How far ahead of the node's clock a business time may be."),
-    key("stock.max_skus", int(1, 100_000_000), "SKUs", "2_000_000", false, "The most SKUs of all warehouses together; past it a new one is refused."),
-    key("actors.idle_sleep_s", int(1, 86_400), "seconds", "60", false, "How long a SKU stays awake with nothing to mind."),
-    key("actors.wake_rate_per_s", int(1, 1_000_000), "operations a second", "20", false, "The steady rate of single operations that wakes a SKU."),
-    key("actors.awake_max", int(1, 10_000_000), "SKUs", "20_000", false, "The most SKUs awake at once (about 8 KB each); past it they are decided in place."),
+    key(
+        "storage.cache_bytes",
+        int(1 << 20, 256 * GIB),
+        "bytes",
+        "67_108_864",
+        false,
+        "Memory for the store's page cache.",
+    ),
+    key(
+        "storage.max_commit_bytes",
+        int(64 << 10, GIB),
+        "bytes",
+        "8_388_608",
+        false,
+        "The most one commit writes; what arrives beyond it is the next commit.",
+    ),
+    key(
+        "storage.snapshot_interval_s",
+        int(1, 86_400),
+        "seconds",
+        "60",
+        false,
+        "How often what has changed is written as a snapshot, which bounds the time of the next start.",
+    ),
+    key(
+        "storage.history_days",
+        int(1, 36_500),
+        "days",
+        "400",
+        false,
+        "How long movements can be asked for; older ones are folded into an opening balance.",
+    ),
+    key(
+        "storage.reserve_bytes",
+        int(0, 1024 * GIB),
+        "bytes",
+        "67_108_864",
+        false,
+        "Free disk space below which the node takes nothing new (507), so that it can still write what it needs to stop well.",
+    ),
+    key(
+        "stock.id_window_days",
+        int(1, 366),
+        "days",
+        "7",
+        false,
+        "How long ids of events are remembered; an event older than this is refused, because nobody could know it.",
+    ),
+    key(
+        "stock.book_hours",
+        int(1, 744),
+        "hours",
+        "24",
+        false,
+        "How far back a count may look: each SKU can tell its book for this long.",
+    ),
+    key(
+        "stock.max_ahead_s",
+        int(0, 86_400),
+        "seconds",
+        "300",
+        false,
+        "How far ahead of the node's clock a business time may be.",
+    ),
+    key(
+        "stock.max_skus",
+        int(1, 100_000_000),
+        "SKUs",
+        "2_000_000",
+        false,
+        "The most SKUs of all warehouses together; past it a new one is refused.",
+    ),
+    key(
+        "actors.idle_sleep_s",
+        int(1, 86_400),
+        "seconds",
+        "60",
+        false,
+        "How long a SKU stays awake with nothing to mind.",
+    ),
+    key(
+        "actors.wake_rate_per_s",
+        int(1, 1_000_000),
+        "operations a second",
+        "20",
+        false,
+        "The steady rate of single operations that wakes a SKU.",
+    ),
+    key(
+        "actors.awake_max",
+        int(1, 10_000_000),
+        "SKUs",
+        "20_000",
+        false,
+        "The most SKUs awake at once (about 8 KB each); past it they are decided in place.",
+    ),
     key(
         "log.level",
         Kind::Text,
@@ -134,10 +296,36 @@ pub const KEYS: &[Key] = &[
         true,
         "off, error, warn, info, debug or trace; or a list such as \"info,shelfd::actors=debug\".",
     ),
-    key("log.format", Kind::Word(&["text", "json"]), "word", r#""text""#, false, "Lines for people, or one JSON object a line for programs."),
-    required("source[].name", "name", true, "The source: its exact name, or a beginning followed by `*`. The exact name wins, then the longest beginning."),
-    key("source[].strict", Kind::Boolean, "true/false", "false", true, "Refuse a physical report beyond the book, in place of finding the rest."),
-    key("source[].authoritative", Kind::Boolean, "true/false", "false", true, "Its snapshots look at the shelf and are taken as counts. Never for an ERP that computes."),
+    key(
+        "log.format",
+        Kind::Word(&["text", "json"]),
+        "word",
+        r#""text""#,
+        false,
+        "Lines for people, or one JSON object a line for programs.",
+    ),
+    required(
+        "source[].name",
+        "name",
+        true,
+        "The source: its exact name, or a beginning followed by `*`. The exact name wins, then the longest beginning.",
+    ),
+    key(
+        "source[].strict",
+        Kind::Boolean,
+        "true/false",
+        "false",
+        true,
+        "Refuse a physical report beyond the book, in place of finding the rest.",
+    ),
+    key(
+        "source[].authoritative",
+        Kind::Boolean,
+        "true/false",
+        "false",
+        true,
+        "Its snapshots look at the shelf and are taken as counts. Never for an ERP that computes.",
+    ),
     key(
         "source[].keep_ids",
         Kind::Word(&["window", "forever"]),
@@ -146,13 +334,58 @@ pub const KEYS: &[Key] = &[
         true,
         "How long its ids are remembered: for `stock.id_window_days`, or forever, which lets it send older events.",
     ),
-    required("warehouse[].id", "id", true, "The warehouse in paths and events: 1 to 128 bytes of printable text without `/`."),
-    key("warehouse[].name", Kind::Text, "text", r#""""#, true, "Its name for people; empty means its id."),
-    required("warehouse[].time_zone", "IANA time zone", false, "Decides when a day, and with it an expiry date, ends there."),
-    key("warehouse[].channels.*.buffer", int(0, 1_000_000_000_000), "base units", "0", true, "Units of each SKU that the channel never promises."),
-    key("warehouse[].channels.*.ttl_s", int(0, 10 * YEAR_S), "seconds", "900", true, "How long a basket is held when it does not say; 0 is for ever."),
-    key("warehouse[].channels.*.max_ttl_s", int(1, 10 * YEAR_S), "seconds", "86_400", true, "The longest that a basket may ask to be held."),
-    key("warehouse[].channels.*.allow_no_expiry", Kind::Boolean, "true/false", "false", true, "Whether a basket may be held for ever (`ttl_s` 0)."),
+    required(
+        "warehouse[].id",
+        "id",
+        true,
+        "The warehouse in paths and events: 1 to 128 bytes of printable text without `/`.",
+    ),
+    key(
+        "warehouse[].name",
+        Kind::Text,
+        "text",
+        r#""""#,
+        true,
+        "Its name for people; empty means its id.",
+    ),
+    required(
+        "warehouse[].time_zone",
+        "IANA time zone",
+        false,
+        "Decides when a day, and with it an expiry date, ends there.",
+    ),
+    key(
+        "warehouse[].channels.*.buffer",
+        int(0, 1_000_000_000_000),
+        "base units",
+        "0",
+        true,
+        "Units of each SKU that the channel never promises.",
+    ),
+    key(
+        "warehouse[].channels.*.ttl_s",
+        int(0, 10 * YEAR_S),
+        "seconds",
+        "900",
+        true,
+        "How long a basket is held when it does not say; 0 is for ever.",
+    ),
+    key(
+        "warehouse[].channels.*.max_ttl_s",
+        int(1, 10 * YEAR_S),
+        "seconds",
+        "86_400",
+        true,
+        "The longest that a basket may ask to be held.",
+    ),
+    key(
+        "warehouse[].channels.*.allow_no_expiry",
+        Kind::Boolean,
+        "true/false",
+        "false",
+        true,
+        "Whether a basket may be held for ever (`ttl_s` 0).",
+    ),
 ];
 
 /// What the embedded defaults declare beside single keys: used when a file has no `[[warehouse]]`, and, source by source, no rule of that name.
@@ -195,7 +428,10 @@ mod tests {
     #[test]
     fn only_single_keys_have_a_variable() {
         let find = |path| KEYS.iter().find(|k| k.path == path).unwrap();
-        assert_eq!(find("http.max_body_bytes").env().as_deref(), Some("SHELFD__HTTP__MAX_BODY_BYTES"));
+        assert_eq!(
+            find("http.max_body_bytes").env().as_deref(),
+            Some("SHELFD__HTTP__MAX_BODY_BYTES")
+        );
         assert_eq!(find("source[].strict").env(), None);
         assert_eq!(find("warehouse[].channels.*.buffer").env(), None);
     }

@@ -250,13 +250,20 @@ impl Layers {
         };
         values.lay_env(self.env.iter().cloned());
         for (flag, key, text) in &self.flags {
-            let key = KEYS.iter().find(|known| known.path == *key).expect("flags name keys of the table: a test sets each");
+            let key = KEYS
+                .iter()
+                .find(|known| known.path == *key)
+                .expect("flags name keys of the table: a test sets each");
             values.lay_text(key, text, Origin::Flag((*flag).to_owned()));
         }
         lay_declared(&mut values);
         values.fill_defaults();
         check::check(&mut values);
-        if values.problems.is_empty() { build(values) } else { Err(Invalid::new(values.problems)) }
+        if values.problems.is_empty() {
+            build(values)
+        } else {
+            Err(Invalid::new(values.problems))
+        }
     }
 }
 
@@ -273,8 +280,18 @@ impl Config {
             None => rule.name == name,
         };
         let rank = |rule: &&Source| (!rule.name.ends_with('*'), rule.name.len());
-        let plain = || Source { name: name.to_owned(), strict: false, authoritative: false, keep_ids: KeepIds::Window };
-        self.source.iter().filter(fits).max_by_key(rank).cloned().unwrap_or_else(plain)
+        let plain = || Source {
+            name: name.to_owned(),
+            strict: false,
+            authoritative: false,
+            keep_ids: KeepIds::Window,
+        };
+        self.source
+            .iter()
+            .filter(fits)
+            .max_by_key(rank)
+            .cloned()
+            .unwrap_or_else(plain)
     }
 
     /// What is in force as TOML, for `shelfd check` and logs.
@@ -285,7 +302,9 @@ impl Config {
 
 impl Default for Config {
     fn default() -> Config {
-        Layers::defaults().load().expect("the embedded defaults are valid: a test loads them")
+        Layers::defaults()
+            .load()
+            .expect("the embedded defaults are valid: a test loads them")
     }
 }
 
@@ -293,10 +312,17 @@ fn read_file(path: &Path) -> Result<Values, Invalid> {
     let name = path.display().to_string();
     let fail = |what: String, help: &str| Invalid::new(vec![Problem::new(&Origin::Default, what, help)]);
     let bytes = std::fs::read(path).map_err(|error| {
-        fail(format!("cannot read the configuration file {name}: {error}"), "name an existing file, or leave --config out to run on the embedded defaults")
+        fail(
+            format!("cannot read the configuration file {name}: {error}"),
+            "name an existing file, or leave --config out to run on the embedded defaults",
+        )
     })?;
     let text = String::from_utf8(bytes).map_err(|error| {
-        let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = error.as_bytes()[..error.utf8_error().valid_up_to()]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count()
+            + 1;
         fail(format!("{name}:{line}: this line is not UTF-8"), "save the file as UTF-8")
     })?;
     let source = Arc::new(NamedSource::new(name, text.clone()).with_language("toml"));
@@ -307,9 +333,16 @@ fn read_file(path: &Path) -> Result<Values, Invalid> {
 fn lay_declared(values: &mut Values) {
     let declared = Values::read_toml(keys::DECLARED, None);
     let own: Vec<String> = (0..values.count("source"))
-        .filter_map(|index| values.text(&KeyPath::default().name("source").index(index).name("name")).map(str::to_owned))
+        .filter_map(|index| {
+            values
+                .text(&KeyPath::default().name("source").index(index).name("name"))
+                .map(str::to_owned)
+        })
         .collect();
-    values.append("source", &declared, |element, from| from.text(&element.name("name")).is_some_and(|name| !own.iter().any(|o| o == name)));
+    values.append("source", &declared, |element, from| {
+        from.text(&element.name("name"))
+            .is_some_and(|name| !own.iter().any(|o| o == name))
+    });
     if values.count("warehouse") == 0 {
         values.append("warehouse", &declared, |_, _| true);
     }
@@ -330,8 +363,16 @@ fn build(values: Values) -> Result<Config, Invalid> {
     }
     serde_path_to_error::deserialize(root).map_err(|error| {
         let place = error.path().to_string();
-        let origin = values.leaves.iter().find(|(path, _)| path.to_string() == place).map_or(Origin::Default, |(_, (_, origin))| origin.clone());
-        Invalid::new(vec![Problem::new(&origin, format!("`{place}`: {}", error.inner()), "config.toml says what each key may hold")])
+        let origin = values
+            .leaves
+            .iter()
+            .find(|(path, _)| path.to_string() == place)
+            .map_or(Origin::Default, |(_, (_, origin))| origin.clone());
+        Invalid::new(vec![Problem::new(
+            &origin,
+            format!("`{place}`: {}", error.inner()),
+            "config.toml says what each key may hold",
+        )])
     })
 }
 
@@ -340,7 +381,13 @@ fn insert(node: &mut toml::Value, steps: &[Step], leaf: toml::Value) {
         *node = leaf;
         return;
     };
-    let empty = || if matches!(rest.first(), Some(Step::Index(_))) { toml::Value::Array(Vec::new()) } else { toml::Value::Table(toml::Table::new()) };
+    let empty = || {
+        if matches!(rest.first(), Some(Step::Index(_))) {
+            toml::Value::Array(Vec::new())
+        } else {
+            toml::Value::Table(toml::Table::new())
+        }
+    };
     match (first, node) {
         (Step::Name(name), toml::Value::Table(table)) => insert(table.entry(name.clone()).or_insert_with(empty), rest, leaf),
         (Step::Index(index), toml::Value::Array(items)) => {

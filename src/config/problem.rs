@@ -34,12 +34,18 @@ pub struct Problem {
 
 impl Problem {
     pub(super) fn new(origin: &Origin, what: impl Into<String>, help: impl Into<String>) -> Problem {
-        Problem { origin: origin.clone(), what: what.into(), help: help.into() }
+        Problem {
+            origin: origin.clone(),
+            what: what.into(),
+            help: help.into(),
+        }
     }
 
     /// Line and column in the file, both from 1; `None` when it is not in a file.
     pub fn line_column(&self) -> Option<(usize, usize)> {
-        let Origin::File(source, range) = &self.origin else { return None };
+        let Origin::File(source, range) = &self.origin else {
+            return None;
+        };
         let before = source.inner().get(..range.start)?;
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         Some((before.matches('\n').count() + 1, before[line_start..].chars().count() + 1))
@@ -83,7 +89,11 @@ impl Diagnostic for Problem {
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         match &self.origin {
-            Origin::File(_, range) => Some(Box::new(std::iter::once(LabeledSpan::new(Some("here".to_owned()), range.start, range.len())))),
+            Origin::File(_, range) => Some(Box::new(std::iter::once(LabeledSpan::new(
+                Some("here".to_owned()),
+                range.start,
+                range.len(),
+            )))),
             _ => None,
         }
     }
@@ -96,18 +106,25 @@ pub struct Invalid {
 }
 
 impl Invalid {
-    pub(super) fn new(problems: Vec<Problem>) -> Invalid {
+    pub(super) fn new(mut problems: Vec<Problem>) -> Invalid {
+        problems.sort_by_key(|p| if let Origin::File(_, range) = &p.origin { range.start } else { usize::MAX });
         Invalid { problems }
     }
 
-    /// The mistakes in the order in which they were found.
+    /// The mistakes: those of the file in its order, then all others.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
 
     /// Each mistake with its advice as one line, for logs.
     pub fn lines(&self) -> impl Iterator<Item = String> {
-        self.problems.iter().map(|p| if p.help.is_empty() { p.to_string() } else { format!("{p} ({})", p.help) })
+        self.problems.iter().map(|p| {
+            if p.help.is_empty() {
+                p.to_string()
+            } else {
+                format!("{p} ({})", p.help)
+            }
+        })
     }
 }
 
@@ -131,7 +148,10 @@ impl Diagnostic for Invalid {
 /// "did you mean …?" for a word that is not among the known ones; empty when none is near.
 pub(super) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let word = word.to_lowercase();
-    let near = known.into_iter().map(|name| (strsim::damerau_levenshtein(&word, &name.to_lowercase()), name)).min_by_key(|(distance, _)| *distance);
+    let near = known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(&word, &name.to_lowercase()), name))
+        .min_by_key(|(distance, _)| *distance);
     match near {
         Some((distance, name)) if distance * 3 <= name.chars().count().max(3) => format!("did you mean `{name}`?"),
         _ => String::new(),

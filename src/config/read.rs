@@ -33,7 +33,11 @@ impl Values {
             Ok(table) => reader.table(&mut values, &KeyPath::default(), table.get_ref()),
             Err(error) => {
                 let origin = reader.origin(error.span().unwrap_or(0..0));
-                values.problems.push(Problem::new(&origin, format!("this is not TOML: {}", error.message()), "see https://toml.io for the format"));
+                values.problems.push(Problem::new(
+                    &origin,
+                    format!("this is not TOML: {}", error.message()),
+                    "see https://toml.io for the format",
+                ));
             }
         }
         values
@@ -72,7 +76,11 @@ impl Values {
     /// Fills in the default of every key that nobody has set, and complains about required ones.
     pub(super) fn fill_defaults(&mut self) {
         self.elements.entry(KeyPath::default()).or_insert(Origin::Default);
-        let elements: Vec<_> = self.elements.iter().map(|(path, origin)| (path.clone(), origin.clone())).collect();
+        let elements: Vec<_> = self
+            .elements
+            .iter()
+            .map(|(path, origin)| (path.clone(), origin.clone()))
+            .collect();
         for (element, origin) in elements {
             for key in KEYS {
                 let Some(path) = below(&element, key) else { continue };
@@ -81,7 +89,9 @@ impl Values {
                 }
                 match key.default_value() {
                     Some(value) => drop(self.leaves.insert(path, (value, Origin::Default))),
-                    None => self.problems.push(Problem::new(&origin, format!("`{path}` is missing"), key.about)),
+                    None => self
+                        .problems
+                        .push(Problem::new(&origin, format!("`{path}` is missing"), key.about)),
                 }
             }
         }
@@ -105,15 +115,30 @@ impl Values {
             next += 1;
             let moved = |path: &KeyPath| KeyPath(to.0.iter().chain(&path.0[2..]).cloned().collect());
             let is_below = |path: &KeyPath| path.0.starts_with(&from.0);
-            self.leaves.extend(other.leaves.iter().filter(|(p, _)| is_below(p)).map(|(p, leaf)| (moved(p), leaf.clone())));
-            self.elements.extend(other.elements.iter().filter(|(p, _)| is_below(p)).map(|(p, origin)| (moved(p), origin.clone())));
+            self.leaves.extend(
+                other
+                    .leaves
+                    .iter()
+                    .filter(|(p, _)| is_below(p))
+                    .map(|(p, leaf)| (moved(p), leaf.clone())),
+            );
+            self.elements.extend(
+                other
+                    .elements
+                    .iter()
+                    .filter(|(p, _)| is_below(p))
+                    .map(|(p, origin)| (moved(p), origin.clone())),
+            );
         }
     }
 
     /// How many elements a list has.
     pub(super) fn count(&self, list: &str) -> usize {
         let root = KeyPath::default().name(list);
-        self.elements.keys().filter(|path| path.0.len() == 2 && path.0.starts_with(&root.0)).count()
+        self.elements
+            .keys()
+            .filter(|path| path.0.len() == 2 && path.0.starts_with(&root.0))
+            .count()
     }
 
     /// The text at a place.
@@ -140,23 +165,43 @@ impl Values {
 
     /// The names under a table, such as the channels of a warehouse.
     pub(super) fn names(&self, table: &KeyPath) -> Vec<String> {
-        let below = self.elements.keys().filter(|path| path.0.len() == table.0.len() + 1 && path.0.starts_with(&table.0));
-        below.filter_map(|path| if let Some(Step::Name(name)) = path.0.last() { Some(name.clone()) } else { None }).collect()
+        let below = self
+            .elements
+            .keys()
+            .filter(|path| path.0.len() == table.0.len() + 1 && path.0.starts_with(&table.0));
+        below
+            .filter_map(|path| {
+                if let Some(Step::Name(name)) = path.0.last() {
+                    Some(name.clone())
+                } else {
+                    None
+                }
+            })
+            .collect()
     }
 
     /// Takes a value when it is of the key's kind and range, and complains otherwise.
     fn judge_leaf(&mut self, key: &Key, path: &KeyPath, value: Value, origin: Origin) {
         let complaint = match (key.kind, &value) {
-            (Kind::Integer { min, max }, Value::Integer(n)) if !(min..=max).contains(n) => {
-                Some((format!("`{path}` is {n}, and must be {min} to {max} ({})", key.unit), String::new()))
+            (Kind::Integer { min, max }, Value::Integer(n)) if !(min..=max).contains(n) => Some((
+                format!("`{path}` is {n}, and must be {min} to {max} ({})", key.unit),
+                String::new(),
+            )),
+            (Kind::Integer { .. }, Value::Integer(_)) | (Kind::Boolean, Value::Boolean(_)) | (Kind::Text, Value::String(_)) => {
+                None
             }
-            (Kind::Integer { .. }, Value::Integer(_)) | (Kind::Boolean, Value::Boolean(_)) | (Kind::Text, Value::String(_)) => None,
             (Kind::Word(words), Value::String(word)) if words.contains(&word.as_str()) => None,
             (Kind::Word(words), Value::String(word)) => {
                 let choice = words.iter().map(|w| format!("\"{w}\"")).collect::<Vec<_>>().join(" or ");
-                Some((format!("`{path}` is \"{word}\", and must be {choice}"), did_you_mean(word, words.iter().copied())))
+                Some((
+                    format!("`{path}` is \"{word}\", and must be {choice}"),
+                    did_you_mean(word, words.iter().copied()),
+                ))
             }
-            (kind, other) => Some((format!("`{path}` must be {}, not {}", kind_name(kind), shown(other)), example(key))),
+            (kind, other) => Some((
+                format!("`{path}` must be {}, not {}", kind_name(kind), shown(other)),
+                example(key),
+            )),
         };
         match complaint {
             Some((what, help)) => self.problems.push(Problem::new(&origin, what, help)),
@@ -177,13 +222,26 @@ fn below(element: &KeyPath, key: &Key) -> Option<KeyPath> {
 }
 
 fn unknown_variable(origin: &Origin, name: &str) -> Problem {
-    let section = name.trim_start_matches(ENV_PREFIX).split("__").next().unwrap_or_default().to_lowercase();
+    let section = name
+        .trim_start_matches(ENV_PREFIX)
+        .split("__")
+        .next()
+        .unwrap_or_default()
+        .to_lowercase();
     if KEYS.iter().any(|key| key.path.starts_with(&format!("{section}[]"))) {
-        return Problem::new(origin, format!("[[{section}]] cannot be set by a variable"), "declare it in the configuration file");
+        return Problem::new(
+            origin,
+            format!("[[{section}]] cannot be set by a variable"),
+            "declare it in the configuration file",
+        );
     }
     let known: Vec<String> = KEYS.iter().filter_map(Key::env).collect();
     let near = did_you_mean(name, known.iter().map(String::as_str));
-    let help = if near.is_empty() { "config.toml lists every key; a variable is SHELFD__SECTION__KEY".to_owned() } else { near };
+    let help = if near.is_empty() {
+        "config.toml lists every key; a variable is SHELFD__SECTION__KEY".to_owned()
+    } else {
+        near
+    };
     Problem::new(origin, "there is no such key", help)
 }
 
@@ -207,7 +265,9 @@ fn shown(value: &Value) -> String {
 
 fn example(key: &Key) -> String {
     let name = key.path.rsplit('.').next().unwrap_or(key.path);
-    key.default.map(|default| format!("for instance: {name} = {default}")).unwrap_or_default()
+    key.default
+        .map(|default| format!("for instance: {name} = {default}"))
+        .unwrap_or_default()
 }
 
 /// Walks a parsed text beside the key table.
@@ -217,7 +277,8 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn origin(&self, range: Range<usize>) -> Origin {
-        self.source.map_or(Origin::Default, |source| Origin::File(source.clone(), range))
+        self.source
+            .map_or(Origin::Default, |source| Origin::File(source.clone(), range))
     }
 
     fn table(&self, values: &mut Values, at: &KeyPath, table: &DeTable<'_>) {
@@ -239,15 +300,23 @@ impl Reader<'_> {
         let origin = self.origin(value.span());
         match plain(value.get_ref()) {
             Some(plain) => values.judge_leaf(key, path, plain, origin),
-            None => values.problems.push(Problem::new(&origin, format!("`{path}` is a number past 64 bits"), example(key))),
+            None => values.problems.push(Problem::new(
+                &origin,
+                format!("`{path}` is a number past 64 bits"),
+                example(key),
+            )),
         }
     }
 
     fn section(&self, values: &mut Values, path: &KeyPath, name: Range<usize>, value: &Spanned<DeValue<'_>>) {
-        let is_list = KEYS.iter().any(|key| path.begins(&pattern(key.path)) && pattern(key.path).get(path.0.len()) == Some(&"[]"));
+        let is_list = KEYS
+            .iter()
+            .any(|key| path.begins(&pattern(key.path)) && pattern(key.path).get(path.0.len()) == Some(&"[]"));
         match (value.get_ref(), is_list) {
             (DeValue::Table(table), false) => {
-                let chosen = KEYS.iter().any(|key| path.begins(&pattern(key.path)) && pattern(key.path)[path.0.len() - 1] == "*");
+                let chosen = KEYS
+                    .iter()
+                    .any(|key| path.begins(&pattern(key.path)) && pattern(key.path)[path.0.len() - 1] == "*");
                 if chosen {
                     values.elements.insert(path.clone(), self.origin(name));
                 }
@@ -262,17 +331,29 @@ impl Reader<'_> {
                             values.elements.insert(element.clone(), origin);
                             self.table(values, &element, table);
                         }
-                        _ => values.problems.push(Problem::new(&origin, format!("`{element}` must be a table"), format!("write [[{path}]]"))),
+                        _ => values.problems.push(Problem::new(
+                            &origin,
+                            format!("`{element}` must be a table"),
+                            format!("write [[{path}]]"),
+                        )),
                     }
                 }
             }
             (_, true) => {
                 let what = format!("`{path}` is a list of tables");
-                values.problems.push(Problem::new(&self.origin(name), what, format!("write [[{path}]] with double brackets")));
+                values.problems.push(Problem::new(
+                    &self.origin(name),
+                    what,
+                    format!("write [[{path}]] with double brackets"),
+                ));
             }
             (_, false) => {
                 let what = format!("`{path}` is a section, not a value");
-                values.problems.push(Problem::new(&self.origin(name), what, format!("write [{path}] on a line of its own")));
+                values.problems.push(Problem::new(
+                    &self.origin(name),
+                    what,
+                    format!("write [{path}] on a line of its own"),
+                ));
             }
         }
     }
@@ -292,8 +373,16 @@ fn plain(value: &DeValue<'_>) -> Option<Value> {
 }
 
 fn unknown_key(origin: &Origin, at: &KeyPath, name: &str) -> Problem {
-    let place = if at.0.is_empty() { "at the top".to_owned() } else { format!("in [{at}]") };
-    let siblings: Vec<&str> = KEYS.iter().filter(|key| at.begins(&pattern(key.path))).filter_map(|key| pattern(key.path).get(at.0.len()).copied()).collect();
+    let place = if at.0.is_empty() {
+        "at the top".to_owned()
+    } else {
+        format!("in [{at}]")
+    };
+    let siblings: Vec<&str> = KEYS
+        .iter()
+        .filter(|key| at.begins(&pattern(key.path)))
+        .filter_map(|key| pattern(key.path).get(at.0.len()).copied())
+        .collect();
     let near = did_you_mean(name, siblings.iter().copied());
     let elsewhere = KEYS.iter().find(|key| key.path.rsplit('.').next() == Some(name));
     let help = match elsewhere {

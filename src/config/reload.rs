@@ -29,7 +29,11 @@ impl fmt::Display for Change {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let side = |value: &Option<String>| value.clone().unwrap_or_else(|| "(none)".to_owned());
         write!(out, "{}: {} -> {}", self.key, side(&self.old), side(&self.new))?;
-        if self.needs_restart { write!(out, " (after a restart)") } else { Ok(()) }
+        if self.needs_restart {
+            write!(out, " (after a restart)")
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -59,22 +63,34 @@ impl Config {
         let mut places: Vec<&String> = was.keys().chain(is.keys()).collect();
         places.sort();
         places.dedup();
-        let changes = places.into_iter().filter(|place| was.get(*place).map(|leaf| &leaf.1) != is.get(*place).map(|leaf| &leaf.1));
+        let changes = places
+            .into_iter()
+            .filter(|place| was.get(*place).map(|leaf| &leaf.1) != is.get(*place).map(|leaf| &leaf.1));
         let changes = changes.map(|place| {
             let (before, after) = (was.get(place), is.get(place));
             let key = before.or(after).and_then(|(key, _)| *key);
             let needs_restart = before.is_some() && after.is_some() && key.is_some_and(|key| !key.reload);
             let text = |leaf: Option<&(Option<&Key>, Value)>| leaf.map(|(_, value)| value.to_string());
-            Change { key: place.clone(), old: text(before), new: text(after), needs_restart }
+            Change {
+                key: place.clone(),
+                old: text(before),
+                new: text(after),
+                needs_restart,
+            }
         });
-        ReloadDiff { changes: changes.collect() }
+        ReloadDiff {
+            changes: changes.collect(),
+        }
     }
 
     /// What is in force after a reload: `new`, with every key that needs a restart as it was.
     #[must_use]
     pub fn reloaded(old: &Config, new: &Config) -> Config {
         let zone_of = |id: &str| old.warehouse.iter().find(|w| w.id == id).map(|w| w.time_zone.clone());
-        let keep_zone = |w: &Warehouse| Warehouse { time_zone: zone_of(&w.id).unwrap_or_else(|| w.time_zone.clone()), ..w.clone() };
+        let keep_zone = |w: &Warehouse| Warehouse {
+            time_zone: zone_of(&w.id).unwrap_or_else(|| w.time_zone.clone()),
+            ..w.clone()
+        };
         let mut next = old.clone();
         next.log.level.clone_from(&new.log.level);
         next.source = new.source.iter().map(Source::clone).collect();
@@ -98,7 +114,11 @@ fn descend(leaves: &mut Leaves, place: &str, steps: &mut Vec<String>, value: &Va
     match value {
         Value::Table(table) => {
             for (name, below) in table {
-                let place = if place.is_empty() { name.clone() } else { format!("{place}.{name}") };
+                let place = if place.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{place}.{name}")
+                };
                 steps.push(name.clone());
                 descend(leaves, &place, steps, below);
                 steps.pop();
@@ -106,7 +126,11 @@ fn descend(leaves: &mut Leaves, place: &str, steps: &mut Vec<String>, value: &Va
         }
         Value::Array(items) => {
             for item in items {
-                let name = item.get("id").or_else(|| item.get("name")).and_then(Value::as_str).unwrap_or_default();
+                let name = item
+                    .get("id")
+                    .or_else(|| item.get("name"))
+                    .and_then(Value::as_str)
+                    .unwrap_or_default();
                 steps.push("[]".to_owned());
                 descend(leaves, &format!("{place}[{name}]"), steps, item);
                 steps.pop();
@@ -119,6 +143,10 @@ fn descend(leaves: &mut Leaves, place: &str, steps: &mut Vec<String>, value: &Va
 fn key_of(steps: &[String]) -> Option<&'static Key> {
     KEYS.iter().find(|key| {
         let wanted = pattern(key.path);
-        wanted.len() == steps.len() && wanted.iter().zip(steps).all(|(wanted, step)| *wanted == "*" || wanted == step)
+        wanted.len() == steps.len()
+            && wanted
+                .iter()
+                .zip(steps)
+                .all(|(wanted, step)| *wanted == "*" || wanted == step)
     })
 }

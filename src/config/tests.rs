@@ -16,11 +16,19 @@ fn load(text: &str) -> Result<Config, Invalid> {
 /// The complaints, without the directory of the test.
 fn complaints(text: &str) -> Vec<String> {
     let invalid = load(text).expect_err("refused");
-    invalid.lines().map(|line| line.rsplit_once("shelfd.toml").map_or(line.clone(), |(_, rest)| format!("shelfd.toml{rest}"))).collect()
+    invalid
+        .lines()
+        .map(|line| {
+            line.rsplit_once("shelfd.toml")
+                .map_or(line.clone(), |(_, rest)| format!("shelfd.toml{rest}"))
+        })
+        .collect()
 }
 
 fn with_env(vars: &[(&str, &str)]) -> Result<Config, Invalid> {
-    Layers::defaults().env(vars.iter().map(|(k, v)| (OsString::from(k), OsString::from(v)))).load()
+    Layers::defaults()
+        .env(vars.iter().map(|(k, v)| (OsString::from(k), OsString::from(v))))
+        .load()
 }
 
 #[test]
@@ -28,7 +36,9 @@ fn embedded_defaults_declare_main_on_loopback() {
     let config = Config::default();
     assert_eq!(config.http.listen.to_string(), "127.0.0.1:7480");
     assert_eq!(config.http.max_body_bytes, 16 << 20);
-    let [main] = config.warehouse.as_slice() else { panic!("{:?}", config.warehouse) };
+    let [main] = config.warehouse.as_slice() else {
+        panic!("{:?}", config.warehouse)
+    };
     assert_eq!((main.id.as_str(), main.time_zone.as_str()), ("main", "Europe/Moscow"));
     assert_eq!(main.channels.keys().collect::<Vec<_>>(), ["default", "web"]);
     assert_eq!(config.source_rule("import/retail").keep_ids, KeepIds::Forever);
@@ -44,18 +54,29 @@ fn an_empty_file_is_the_defaults() {
 
 #[test]
 fn unknown_key_is_refused_with_line_column_and_did_you_mean() {
-    assert_eq!(complaints("[http]\n  lisen = \"127.0.0.1:1\"\n"), ["shelfd.toml:2:3: unknown key `lisen` in [http] (did you mean `listen`?)"]);
-    assert_eq!(complaints("[htp]\n"), ["shelfd.toml:1:2: unknown key `htp` at the top (did you mean `http`?)"]);
+    assert_eq!(
+        complaints("[http]\n  lisen = \"127.0.0.1:1\"\n"),
+        ["shelfd.toml:2:3: unknown key `lisen` in [http] (did you mean `listen`?)"]
+    );
+    assert_eq!(
+        complaints("[htp]\n"),
+        ["shelfd.toml:1:2: unknown key `htp` at the top (did you mean `http`?)"]
+    );
     assert_eq!(
         complaints("[node]\ncache_bytes = 1\n"),
         ["shelfd.toml:2:1: unknown key `cache_bytes` in [node] (did you mean `storage.cache_bytes`?)"]
     );
-    assert_eq!(complaints("[log]\nzzz = 1\n"), ["shelfd.toml:2:1: unknown key `zzz` in [log] (known here: level, format)"]);
+    assert_eq!(
+        complaints("[log]\nzzz = 1\n"),
+        ["shelfd.toml:2:1: unknown key `zzz` in [log] (known here: level, format)"]
+    );
 }
 
 #[test]
 fn every_mistake_is_told_at_once() {
-    let lines = complaints("[http]\nmax_rows = \"ten\"\nidle_timeout_ms = 1.5\nmax_connections = 0\n[log]\nformat = \"jsn\"\nlevel = \"inof\"\n");
+    let lines = complaints(
+        "[http]\nmax_rows = \"ten\"\nidle_timeout_ms = 1.5\nmax_connections = 0\n[log]\nformat = \"jsn\"\nlevel = \"inof\"\n",
+    );
     assert_eq!(
         lines,
         [
@@ -72,14 +93,22 @@ fn every_mistake_is_told_at_once() {
 fn the_report_shows_the_line_and_the_advice() {
     let invalid = load("[http]\nlisen = 1\n").unwrap_err();
     let mut shown = String::new();
-    GraphicalReportHandler::new_themed(miette::GraphicalTheme::unicode_nocolor()).render_report(&mut shown, &invalid).unwrap();
-    assert!(shown.contains("shelfd.toml:2:1") && shown.contains("lisen = 1") && shown.contains("did you mean `listen`?"), "{shown}");
+    GraphicalReportHandler::new_themed(miette::GraphicalTheme::unicode_nocolor())
+        .render_report(&mut shown, &invalid)
+        .unwrap();
+    assert!(
+        shown.contains("shelfd.toml:2:1") && shown.contains("lisen = 1") && shown.contains("did you mean `listen`?"),
+        "{shown}"
+    );
 }
 
 #[test]
 fn broken_toml_and_huge_numbers_are_placed() {
     assert!(complaints("[http\n")[0].starts_with("shelfd.toml:1:"));
-    assert!(complaints("[http]\nmax_rows = 99999999999999999999\n")[0].contains("shelfd.toml:2:12: `http.max_rows` is a number past 64 bits"));
+    assert!(
+        complaints("[http]\nmax_rows = 99999999999999999999\n")[0]
+            .contains("shelfd.toml:2:12: `http.max_rows` is a number past 64 bits")
+    );
     assert!(complaints("http = 5\n")[0].contains("`http` is a section, not a value"));
     assert!(complaints("[warehouse]\nid = \"x\"\n")[0].contains("write [[warehouse]] with double brackets"));
     assert!(complaints("source = [1]\n")[0].contains("`source[0]` must be a table"));
@@ -88,17 +117,36 @@ fn broken_toml_and_huge_numbers_are_placed() {
 #[test]
 fn only_loopback_is_served_and_the_reason_is_told() {
     let lines = complaints("[http]\nlisten = \"0.0.0.0:7480\"\n");
-    assert!(lines[0].contains("loopback only") && lines[0].contains("access rules do not exist yet"), "{lines:?}");
+    assert!(
+        lines[0].contains("loopback only") && lines[0].contains("access rules do not exist yet"),
+        "{lines:?}"
+    );
     assert!(complaints("[http]\nlisten = \"7480\"\n")[0].contains("not an address and a port"));
-    assert_eq!(load("[http]\nlisten = \"localhost:0\"\n").unwrap().http.listen.to_string(), "127.0.0.1:0");
+    assert_eq!(
+        load("[http]\nlisten = \"localhost:0\"\n").unwrap().http.listen.to_string(),
+        "127.0.0.1:0"
+    );
     assert!(load("[http]\nlisten = \"[::1]:7480\"\n").unwrap().http.listen.is_ipv6());
 }
 
 #[test]
 fn variables_override_and_unknown_ones_are_refused() {
-    let config = with_env(&[("SHELFD__HTTP__MAX_ROWS", "5_000"), ("SHELFD__NODE__NAME", "42"), ("SHELFD_URL", "x"), ("HOME", "/")]).unwrap();
+    let config = with_env(&[
+        ("SHELFD__HTTP__MAX_ROWS", "5_000"),
+        ("SHELFD__NODE__NAME", "42"),
+        ("SHELFD_URL", "x"),
+        ("HOME", "/"),
+    ])
+    .unwrap();
     assert_eq!((config.http.max_rows, config.node.name.as_str()), (5_000, "42"));
-    let lines: Vec<_> = with_env(&[("SHELFD__HTTP__MAX_ROW", "1"), ("SHELFD__WAREHOUSE__ID", "x"), ("SHELFD__HTTP__MAX_ROWS", "many")]).unwrap_err().lines().collect();
+    let lines: Vec<_> = with_env(&[
+        ("SHELFD__HTTP__MAX_ROW", "1"),
+        ("SHELFD__WAREHOUSE__ID", "x"),
+        ("SHELFD__HTTP__MAX_ROWS", "many"),
+    ])
+    .unwrap_err()
+    .lines()
+    .collect();
     assert_eq!(
         lines,
         [
@@ -112,12 +160,33 @@ fn variables_override_and_unknown_ones_are_refused() {
 #[test]
 fn flags_lie_over_variables_and_every_key_can_be_one() {
     let layers = Layers::defaults().env([("SHELFD__HTTP__LISTEN".into(), "127.0.0.1:1".into())]);
-    assert_eq!(layers.flag("--listen", "http.listen", Some("127.0.0.1:2".to_owned())).load().unwrap().http.listen.port(), 2);
-    let lines: Vec<_> = Layers::defaults().flag("--listen", "http.listen", Some("10.0.0.1:1".to_owned())).load().unwrap_err().lines().collect();
+    assert_eq!(
+        layers
+            .flag("--listen", "http.listen", Some("127.0.0.1:2".to_owned()))
+            .load()
+            .unwrap()
+            .http
+            .listen
+            .port(),
+        2
+    );
+    let lines: Vec<_> = Layers::defaults()
+        .flag("--listen", "http.listen", Some("10.0.0.1:1".to_owned()))
+        .load()
+        .unwrap_err()
+        .lines()
+        .collect();
     assert!(lines[0].starts_with("flag --listen: "), "{lines:?}");
     for key in KEYS.iter().filter(|key| key.env().is_some()) {
-        let text = key.default_value().map(|value| value.as_str().map_or(value.to_string(), str::to_owned));
-        assert_eq!(Layers::defaults().flag("--x", key.path, text).load().unwrap(), Config::default(), "{}", key.path);
+        let text = key
+            .default_value()
+            .map(|value| value.as_str().map_or(value.to_string(), str::to_owned));
+        assert_eq!(
+            Layers::defaults().flag("--x", key.path, text).load().unwrap(),
+            Config::default(),
+            "{}",
+            key.path
+        );
     }
 }
 
@@ -131,11 +200,15 @@ fn limits_that_contradict_one_another_are_refused() {
 fn warehouses_are_checked_and_replace_main() {
     let site = "[[warehouse]]\nid = \"msk-07\"\ntime_zone = \"Europe/Moscow\"\n";
     let config = load(&format!("{site}[warehouse.channels.express]\nbuffer = 2\n")).unwrap();
-    let [own] = config.warehouse.as_slice() else { panic!("{:?}", config.warehouse) };
+    let [own] = config.warehouse.as_slice() else {
+        panic!("{:?}", config.warehouse)
+    };
     assert_eq!(own.channels.keys().collect::<Vec<_>>(), ["default", "express"]);
     assert_eq!((own.channels["express"].buffer, own.channels["express"].ttl_s), (2, 900));
     assert!(complaints("[[warehouse]]\nid = \"a\"\n")[0].contains("`warehouse[0].time_zone` is missing"));
-    assert!(complaints("[[warehouse]]\nid = \"a\"\ntime_zone = \"Europe/Moskow\"\n")[0].contains("did you mean `Europe/Moscow`?"));
+    assert!(
+        complaints("[[warehouse]]\nid = \"a\"\ntime_zone = \"Europe/Moskow\"\n")[0].contains("did you mean `Europe/Moscow`?")
+    );
     assert!(complaints(&format!("{site}{site}"))[0].contains("shelfd.toml:5:6: [[warehouse]] \"msk-07\" is declared twice"));
     assert!(complaints(&site.replace("msk-07", "msk/07"))[0].contains("without `/`"));
     assert!(complaints(&format!("{site}[warehouse.channels.web]\nttl_s = 0\n"))[0].contains("allow_no_expiry = true"));
@@ -145,10 +218,19 @@ fn warehouses_are_checked_and_replace_main() {
 
 #[test]
 fn the_most_precise_source_rule_wins_and_embedded_ones_stay() {
-    let config = load("[[source]]\nname = \"pos*\"\nstrict = true\n[[source]]\nname = \"pos/2\"\nauthoritative = true\n").unwrap();
-    assert!(config.source_rule("pos/1").strict && !config.source_rule("pos/2").strict && config.source_rule("pos/2").authoritative);
+    let config =
+        load("[[source]]\nname = \"pos*\"\nstrict = true\n[[source]]\nname = \"pos/2\"\nauthoritative = true\n").unwrap();
+    assert!(
+        config.source_rule("pos/1").strict && !config.source_rule("pos/2").strict && config.source_rule("pos/2").authoritative
+    );
     assert_eq!(config.source_rule("import").keep_ids, KeepIds::Forever);
-    assert_eq!(load("[[source]]\nname = \"import*\"\n").unwrap().source_rule("import").keep_ids, KeepIds::Window);
+    assert_eq!(
+        load("[[source]]\nname = \"import*\"\n")
+            .unwrap()
+            .source_rule("import")
+            .keep_ids,
+        KeepIds::Window
+    );
     assert!(complaints("[[source]]\nname = \"a*b\"\n")[0].contains("one `*` at its end"));
     assert!(complaints("[[source]]\nname = \"a\"\n[[source]]\nname = \"a\"\n")[0].contains("declared twice"));
     assert!(complaints("[[source]]\nstrict = true\n")[0].contains("`source[0].name` is missing"));
@@ -156,8 +238,16 @@ fn the_most_precise_source_rule_wins_and_embedded_ones_stay() {
 
 #[test]
 fn a_missing_file_and_one_that_is_not_text_are_refused() {
-    let lines: Vec<_> = Layers::defaults().file(Some(Path::new("/nonexistent/shelfd.toml"))).load().unwrap_err().lines().collect();
-    assert!(lines[0].contains("cannot read the configuration file /nonexistent/shelfd.toml"), "{lines:?}");
+    let lines: Vec<_> = Layers::defaults()
+        .file(Some(Path::new("/nonexistent/shelfd.toml")))
+        .load()
+        .unwrap_err()
+        .lines()
+        .collect();
+    assert!(
+        lines[0].contains("cannot read the configuration file /nonexistent/shelfd.toml"),
+        "{lines:?}"
+    );
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("shelfd.toml");
     std::fs::write(&path, b"[http]\n\xff\n").unwrap();
@@ -174,7 +264,10 @@ fn a_reload_tells_what_it_applies_and_what_waits() {
     let diff = Config::reload_diff(&old, &new);
     let applied: Vec<_> = diff.applied().map(ToString::to_string).collect();
     let waiting: Vec<_> = diff.waiting().map(ToString::to_string).collect();
-    assert_eq!(applied, ["log.level: \"info\" -> \"debug\"", "warehouse[a].channels.web.buffer: 1 -> 3"]);
+    assert_eq!(
+        applied,
+        ["log.level: \"info\" -> \"debug\"", "warehouse[a].channels.web.buffer: 1 -> 3"]
+    );
     assert_eq!(
         waiting,
         [
@@ -183,8 +276,16 @@ fn a_reload_tells_what_it_applies_and_what_waits() {
         ]
     );
     let now = Config::reloaded(&old, &new);
-    assert_eq!(Config::reload_diff(&now, &new).applied().count(), 0, "everything that may change has");
-    assert_eq!(Config::reload_diff(&old, &now).waiting().count(), 0, "nothing that must wait has");
+    assert_eq!(
+        Config::reload_diff(&now, &new).applied().count(),
+        0,
+        "everything that may change has"
+    );
+    assert_eq!(
+        Config::reload_diff(&old, &now).waiting().count(),
+        0,
+        "nothing that must wait has"
+    );
     assert_eq!(Config::reload_diff(&new, &new), ReloadDiff::default());
 }
 
@@ -195,7 +296,10 @@ fn config_toml_says_every_key_and_is_the_defaults() {
     if written != expected {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/config.toml.expected");
         std::fs::write(&path, &expected).unwrap();
-        panic!("config.toml and the key table disagree; what it should be is in {}", path.display());
+        panic!(
+            "config.toml and the key table disagree; what it should be is in {}",
+            path.display()
+        );
     }
     assert_eq!(load(written).unwrap(), Config::default());
 }
@@ -208,14 +312,18 @@ fn document() -> String {
         let (owner, name) = key.path.rsplit_once('.').unwrap();
         if owner != section {
             section = owner.to_owned();
-            out += &format!("\n[{section}]\n");
+            out += &format!("[{section}]\n");
         }
         out += &explained(key);
         out += &format!("{name} = {}\n\n", key.default.unwrap());
     }
     out += &list("source[].", SOURCES, &[("name", "\"import*\""), ("keep_ids", "\"forever\"")]);
     out += "[[source]]\nname = \"dead-letter*\"\nkeep_ids = \"forever\"\n\n";
-    out += &list("warehouse[].", WAREHOUSES, &[("id", "\"main\""), ("time_zone", "\"Europe/Moscow\"")]);
+    out += &list(
+        "warehouse[].",
+        WAREHOUSES,
+        &[("id", "\"main\""), ("time_zone", "\"Europe/Moscow\"")],
+    );
     out += "[warehouse.channels.default]\n";
     out += &list("warehouse[].channels.*.", "", &[]);
     out += "[warehouse.channels.web]\n";
@@ -225,8 +333,15 @@ fn document() -> String {
 fn list(prefix: &str, head: &str, said: &[(&str, &str)]) -> String {
     let mut out = head.to_owned();
     for key in KEYS {
-        let Some(name) = key.path.strip_prefix(prefix).filter(|name| !name.contains('.')) else { continue };
-        let value = said.iter().find(|(said, _)| *said == name).map(|(_, value)| *value).or(key.default).unwrap();
+        let Some(name) = key.path.strip_prefix(prefix).filter(|name| !name.contains('.')) else {
+            continue;
+        };
+        let value = said
+            .iter()
+            .find(|(said, _)| *said == name)
+            .map(|(_, value)| *value)
+            .or(key.default)
+            .unwrap();
         out += &explained(key);
         out += &format!("{name} = {value}\n\n");
     }
@@ -249,6 +364,7 @@ const HEAD: &str = "\
 # What stands here is what the node does without a file: keep only the lines that you change.
 # SHELFD__SECTION__KEY in the environment overrides a key of a single section: SHELFD__HTTP__LISTEN=127.0.0.1:7481.
 # `shelfd check --config FILE` says what is wrong with a file, and where.
+
 ";
 
 const SOURCES: &str = "\
