@@ -7,6 +7,7 @@
 //! The alternative, deciding inside the actors, was rejected: what cannot be called without a runtime cannot be tested
 //! against a model ten thousand times a second.
 
+pub mod available;
 pub mod event;
 pub mod fact;
 pub mod refusal;
