@@ -13,11 +13,13 @@ use self::out::{ColorChoice, Out};
 pub mod arg;
 pub mod client;
 pub mod completions;
+pub mod demo;
 pub mod exit;
 pub mod field;
 pub mod list;
 pub mod man;
 pub mod out;
+pub mod scratch;
 pub mod stock;
 pub mod table;
 
@@ -66,6 +68,8 @@ pub struct Global {
 /// The verbs, in the order of the help.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// A node with a throw-away store, fed with a live picture of a working darkstore
+    Demo(demo::Args),
     /// What is true now, or was at a time: one SKU, some, or all
     Stock(stock::Args),
     /// Print the completions of a shell
@@ -110,6 +114,7 @@ pub fn command() -> clap::Command {
 pub async fn run(cli: Cli) -> Result<(), Failure> {
     let context = Context::new(&cli.global)?;
     match cli.verb {
+        Verb::Demo(args) => demo::run(args, &context).await,
         Verb::Stock(args) => stock::run(args, &context).await,
         Verb::Completions(args) => completions::run(&args, &context),
         Verb::Man(args) => man::run(&args, &context),
