@@ -82,28 +82,28 @@ impl Live {
     /// The events of one thing that happens at a site, by the lot that was drawn (24 to 99).
     fn happen(&mut self, story: &mut Story, (drawn, site): (u32, usize), at: &ZonedDateTime) -> Vec<Value> {
         match drawn {
-            ..70 => {
+            0..70 => {
                 let till = SITES[site].tills[story.rng.random_range(0..2)];
                 story.sale(site, till, at)
             }
-            ..78 => {
+            70..78 => {
                 let place = scarcest(story, site);
                 vec![story.refill(place, at)]
             }
-            ..83 => {
+            78..83 => {
                 let place = story.stocked(site);
                 vec![story.count(place, at)]
             }
-            ..86 => story.damage(site, at),
-            ..88 => story.clear_expired(site, at),
-            ..90 => story.give_back(site, at),
+            83..86 => story.damage(site, at),
+            86..88 => story.clear_expired(site, at),
+            88..90 => story.give_back(site, at),
             90 => {
                 story.steal(site);
                 Vec::new()
             }
-            ..93 => self.last_rows.clone(),
+            91..93 => self.last_rows.clone(),
             93 => story.beliefs(site, 3, at),
-            ..96 => {
+            94..96 => {
                 let late = at.checked_sub(SignedDuration::from_mins(12)).unwrap_or_else(|_| at.clone());
                 story.sale(0, LATE_TILL, &late)
             }

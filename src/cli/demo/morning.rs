@@ -127,7 +127,7 @@ impl Morning<'_> {
 
     fn plan(&mut self) {
         let suppliers = self.story.suppliers();
-        for site in 0..SITES.len() {
+        for (site, names) in SITES.iter().enumerate() {
             self.at(0, Act::Open(site));
             for supplier in &suppliers {
                 let when = if supplier == BOOKED_LATE {
@@ -145,7 +145,7 @@ impl Morning<'_> {
             }
             for _ in 0..CUSTOMERS {
                 let when = self.story.rng.random_range(30..995);
-                let till = SITES[site].tills[self.story.rng.random_range(0..2)];
+                let till = names.tills[self.story.rng.random_range(0..2)];
                 self.at(when, Act::Sell { site, till });
             }
             self.plan_incidents(site);
