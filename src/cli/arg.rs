@@ -36,10 +36,32 @@ pub fn source(text: &str) -> Result<String, String> {
         .map_err(|why| format!("an id {why}"))
 }
 
+/// A calendar day: `2026-12-01`.
+pub fn date(text: &str) -> Result<String, String> {
+    let day = text.parse::<civil::Date>().ok().filter(|_| text.len() == 10);
+    day.map(|day| day.to_string())
+        .ok_or_else(|| "expected a date such as 2026-12-01".to_owned())
+}
+
 /// A moment, as people write it: RFC 3339, a local date and time, a time of today, `now`, or an age (`90m`, `2h`, `3d`).
 /// Answers RFC 3339 with an offset, which is what the API takes.
 pub fn moment(text: &str) -> Result<String, String> {
     moment_at(text, &ZonedDateTime::now())
+}
+
+/// A moment to come: as [`moment`], but an age is how far ahead (`15m` is in a quarter of an hour).
+pub fn deadline(text: &str) -> Result<String, String> {
+    deadline_at(text, &ZonedDateTime::now())
+}
+
+fn deadline_at(text: &str, now: &ZonedDateTime) -> Result<String, String> {
+    match age(text.trim().trim_start_matches('+')) {
+        Some(ahead) => now
+            .checked_add(ahead)
+            .map(|then| rfc3339(&then))
+            .map_err(|error| error.to_string()),
+        None => moment_at(text, now).map_err(|why| why.replace("(ago)", "(ahead)")),
+    }
 }
 
 fn moment_at(text: &str, now: &ZonedDateTime) -> Result<String, String> {
@@ -126,6 +148,14 @@ mod tests {
         ] {
             assert_eq!(moment_at(text, &now()).as_deref(), Ok(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn a_deadline_lies_ahead() {
+        assert_eq!(deadline_at("15m", &now()).as_deref(), Ok("2026-11-22T15:15:00+03:00"));
+        assert_eq!(deadline_at("+2h", &now()).as_deref(), Ok("2026-11-22T17:00:00+03:00"));
+        assert_eq!(deadline_at("18:00", &now()).as_deref(), Ok("2026-11-22T18:00:00+03:00"));
+        assert!(deadline_at("soon", &now()).is_err_and(|why| why.contains("(ahead)")));
     }
 
     #[test]

@@ -38,32 +38,43 @@ impl Paging {
     }
 }
 
-/// Gives each item of a list to `each`, at most `rows` of them. Answers whether there were more.
+/// How a list ended.
+#[derive(Debug, Default)]
+pub struct End {
+    /// There is more than was asked for.
+    pub more: bool,
+    /// What a ledger begins with when older facts have been folded away.
+    pub opening: Option<Value>,
+}
+
+/// Gives each item of a list to `each`, at most `rows` of them.
 pub async fn each(
     context: &Context,
     path: &Path,
     query: &Query,
     rows: Option<usize>,
     mut each: impl FnMut(&RawValue) -> Result<(), Failure>,
-) -> Result<bool, Failure> {
+) -> Result<End, Failure> {
     let mut left = rows.unwrap_or(usize::MAX);
     let mut cursor: Option<String> = None;
+    let mut end = End::default();
     loop {
         let page = context.api.page(path, query, cursor.as_deref()).await?;
         for item in &page.items {
             if left == 0 {
-                return Ok(true);
+                return Ok(End { more: true, ..end });
             }
             left -= 1;
             each(item)?;
         }
+        end.opening = page.opening.or(end.opening);
         match page.next {
             // A node that answered with the cursor it was given would be asked for ever.
             Some(next) if Some(&next) != cursor.as_ref() => cursor = Some(next),
-            _ => return Ok(false),
+            _ => return Ok(end),
         }
         if left == 0 {
-            return Ok(true);
+            return Ok(End { more: true, ..end });
         }
     }
 }
@@ -120,7 +131,7 @@ pub async fn show(
     let out = &context.out;
     let rows = paging.rows(out.json);
     let mut sheet = sheet(out, columns);
-    let more = each(context, path, query, rows, |raw| {
+    let end = each(context, path, query, rows, |raw| {
         if out.json {
             out.line(raw.get())?;
         } else {
@@ -137,7 +148,7 @@ pub async fn show(
             sheet.print(out)?;
         }
     }
-    if more {
+    if end.more {
         note(format!(
             "… and more: only the first {} are shown; --all shows everything",
             rows.unwrap_or_default()

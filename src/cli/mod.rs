@@ -10,25 +10,35 @@ use self::client::{Client, Patience};
 use self::exit::Failure;
 use self::out::{ColorChoice, Out};
 
+pub mod any;
 pub mod arg;
+pub mod availability;
 pub mod client;
 pub mod completions;
+pub mod dead_letters;
 pub mod demo;
+pub mod events;
 pub mod exit;
 pub mod field;
+pub mod ledger;
 pub mod list;
 pub mod man;
 pub mod out;
+pub mod reports;
+pub mod reserve;
 pub mod scratch;
+pub mod skus;
+pub mod status;
 pub mod stock;
 pub mod table;
+pub mod warehouses;
 
 /// Worker threads of the runtime: two beat every other split on the machines this runs on.
 const WORKERS: usize = 2;
 
 /// The stock daemon of a darkstore, and the tools to ask it.
 #[derive(Debug, Parser)]
-#[command(name = "shelfd", version, propagate_version = true, arg_required_else_help = true, max_term_width = 110, after_help = EXAMPLES)]
+#[command(name = "shelfd", version, arg_required_else_help = true, max_term_width = 110, after_help = EXAMPLES)]
 pub struct Cli {
     /// What every verb understands.
     #[command(flatten)]
@@ -60,8 +70,8 @@ pub struct Global {
     /// Print the API's JSON: one document, or one line for each item of a list
     #[arg(long, global = true, action = ArgAction::SetTrue)]
     pub json: bool,
-    /// When to colour
-    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
+    /// When to colour: auto, always or never
+    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, value_name = "WHEN", hide_possible_values = true)]
     pub color: ColorChoice,
 }
 
@@ -72,6 +82,30 @@ pub enum Verb {
     Demo(demo::Args),
     /// What is true now, or was at a time: one SKU, some, or all
     Stock(stock::Args),
+    /// Why the balance is what it is, line by line
+    Ledger(ledger::Args),
+    /// What a channel may still promise of some SKUs
+    Availability(availability::Args),
+    /// Hold, confirm, cancel, extend and list baskets
+    Reserve(reserve::Args),
+    /// Tell the node what happened, from a file or by hand; watch what changes
+    Events(events::Args),
+    /// The warehouses, their zones and channels
+    Warehouses(warehouses::Args),
+    /// The catalogue
+    Skus(skus::Args),
+    /// Promises that no longer fit
+    AtRisk(reports::AtRisk),
+    /// What was ignored, and why
+    Ignored(reports::Ignored),
+    /// Where node, ERP and WMS disagree
+    Drift(reports::Drift),
+    /// Each source's numbered streams, and their gaps
+    Streams(reports::Streams),
+    /// Events that could not be taken: list, replay, discard, restore
+    DeadLetters(dead_letters::Args),
+    /// How the node is: health, actors, lag, journal, disk
+    Status(status::Args),
     /// Print the completions of a shell
     Completions(completions::Args),
     /// Print the manual page, or write one for each verb into a directory
@@ -116,6 +150,18 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.verb {
         Verb::Demo(args) => demo::run(args, &context).await,
         Verb::Stock(args) => stock::run(args, &context).await,
+        Verb::Ledger(args) => ledger::run(args, &context).await,
+        Verb::Availability(args) => availability::run(args, &context).await,
+        Verb::Reserve(args) => reserve::run(args, &context).await,
+        Verb::Events(args) => events::run(args, &context).await,
+        Verb::Warehouses(args) => warehouses::run(args, &context).await,
+        Verb::Skus(args) => skus::run(args, &context).await,
+        Verb::AtRisk(args) => reports::at_risk(args, &context).await,
+        Verb::Ignored(args) => reports::ignored(args, &context).await,
+        Verb::Drift(args) => reports::drift(args, &context).await,
+        Verb::Streams(args) => reports::streams(args, &context).await,
+        Verb::DeadLetters(args) => dead_letters::run(args, &context).await,
+        Verb::Status(args) => status::run(args, &context).await,
         Verb::Completions(args) => completions::run(&args, &context),
         Verb::Man(args) => man::run(&args, &context),
     }

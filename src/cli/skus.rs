@@ -1,0 +1,186 @@
+//! `shelfd skus`: the catalogue. `put` changes what is named and keeps the rest, by reading first: the API's `PUT` replaces
+//! the whole. Rejected: an own verb for each field.
+
+use serde_json::{Value, json};
+
+use super::client::{Path, Query, path};
+use super::exit::Failure;
+use super::field::Field;
+use super::list::{self, Column, Paging, left, right};
+use super::table::text;
+use super::{Context, any, arg};
+
+/// The arguments.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// List the catalogue
+    #[command(after_help = "Examples:\n  shelfd skus list\n  shelfd skus list --all --json")]
+    List(Paging),
+    /// Show one SKU's entry
+    #[command(after_help = "Examples:\n  shelfd skus show 4607004892110")]
+    Show {
+        /// The SKU
+        #[arg(value_parser = arg::id)]
+        sku: String,
+    },
+    /// Add an entry, or change what is named of it
+    Put(Put),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  shelfd skus put milk --name 'Молоко 3,2 %' --unit each --barcode 4607004892110 --shelf-life-days 10
+  shelfd skus put cheese --unit g --category dairy --price 899")]
+struct Put {
+    /// The SKU
+    #[arg(value_parser = arg::id)]
+    sku: String,
+    /// What people call it
+    #[arg(long)]
+    name: Option<String>,
+    /// Its base unit; can be changed while all accounts are 0
+    #[arg(long, value_parser = ["each", "g", "ml"])]
+    unit: Option<String>,
+    /// A barcode; repeat for more. Replaces those known
+    #[arg(long = "barcode", value_name = "GTIN")]
+    barcodes: Vec<String>,
+    /// Its category
+    #[arg(long)]
+    category: Option<String>,
+    /// Days from delivery to expiry
+    #[arg(long, value_name = "DAYS")]
+    shelf_life_days: Option<u32>,
+    /// Its price: a number (the API's smallest currency unit), or text
+    #[arg(long, value_parser = price)]
+    price: Option<Value>,
+}
+
+/// A whole number goes as a number, anything else as text for the node to judge.
+fn price(word: &str) -> Result<Value, String> {
+    if word.is_empty() {
+        return Err("expected a price".to_owned());
+    }
+    Ok(word.parse::<i64>().map_or_else(|_| Value::from(word), Value::from))
+}
+
+const COLUMNS: &[Column] = &[
+    left("SKU", |item| text(item.word("/sku"))),
+    left("name", |item| text(item.word("/name"))),
+    left("unit", |item| text(item.word("/unit"))),
+    left("category", |item| text(item.word("/category"))),
+    left("barcodes", |item| text(item.words("/barcodes"))),
+    right("shelf life", |item| {
+        text(if item.has("/shelf_life_days") {
+            format!("{} d", item.word("/shelf_life_days"))
+        } else {
+            String::new()
+        })
+    }),
+    right("price", |item| text(item.word("/price"))),
+];
+
+fn one(sku: &str) -> Path {
+    path(["v1", "skus", sku])
+}
+
+/// Runs one of the verbs.
+pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
+    match args.verb {
+        Verb::List(paging) => {
+            list::show(
+                context,
+                &path(["v1", "skus"]),
+                &Query::new(),
+                paging,
+                COLUMNS,
+                "the catalogue is empty",
+            )
+            .await
+        }
+        Verb::Show { sku } => show(&sku, context).await,
+        Verb::Put(put) => change(put, context).await,
+    }
+}
+
+async fn show(sku: &str, context: &Context) -> Result<(), Failure> {
+    let answer = context.api.fetch(&one(sku), &Query::new()).await?;
+    if context.out.json {
+        return Ok(context.out.document(&answer)?);
+    }
+    let entry: Value = answer.json()?;
+    for (key, value) in entry.members("").iter().filter(|(_, value)| !value.is_null()) {
+        context
+            .out
+            .line(format!("{:<16} {}", key.replace('_', " "), any::brief(value)))?;
+    }
+    Ok(())
+}
+
+async fn change(put: Put, context: &Context) -> Result<(), Failure> {
+    let known = match context.api.get::<Value>(&one(&put.sku), &Query::new()).await {
+        Ok(known) => known,
+        Err(error) if error.problem().is_some_and(|problem| problem.status == 404) => Value::Null,
+        Err(error) => return Err(error.into()),
+    };
+    let answer = context.api.put(&one(&put.sku), &body(&put, &known)).await?;
+    if context.out.json {
+        Ok(context.out.document(&answer)?)
+    } else {
+        show(&put.sku, context).await
+    }
+}
+
+/// What is known, with what was named put over it.
+fn body(put: &Put, known: &Value) -> Value {
+    let mut body = json!({});
+    for key in ["name", "unit", "barcodes", "category", "shelf_life_days", "price"] {
+        if known.has(&format!("/{key}")) {
+            body[key] = known[key].clone();
+        }
+    }
+    let barcodes = (!put.barcodes.is_empty()).then(|| json!(put.barcodes));
+    let named = [
+        ("name", put.name.as_deref().map(Value::from)),
+        ("unit", put.unit.as_deref().map(Value::from)),
+        ("barcodes", barcodes),
+        ("category", put.category.as_deref().map(Value::from)),
+        ("shelf_life_days", put.shelf_life_days.map(Value::from)),
+        ("price", put.price.clone()),
+    ];
+    for (key, value) in named {
+        if let Some(value) = value {
+            body[key] = value;
+        }
+    }
+    body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_named_stays_as_it_was() {
+        let put = Put {
+            sku: "milk".into(),
+            name: Some("Молоко".into()),
+            unit: None,
+            barcodes: vec![],
+            category: None,
+            shelf_life_days: None,
+            price: Some(json!(99)),
+        };
+        let known = json!({"sku": "milk", "name": "Milk", "unit": "each", "barcodes": ["1"], "category": null});
+        assert_eq!(
+            body(&put, &known),
+            json!({"name": "Молоко", "unit": "each", "barcodes": ["1"], "price": 99})
+        );
+    }
+}
