@@ -89,6 +89,21 @@ pub enum Change {
     Unit(Unit),
     /// What is owed to the next receipt changes by this much.
     Owed(i64),
+    /// The recent book is amended at another time than the fact's own: a void takes an entry back, and the leg of a
+    /// late event, which sellable never saw, is written at its time and taken out again at the count that had seen it.
+    /// No account changes.
+    Book {
+        /// The business time of the entry.
+        at: Time,
+        /// The lot.
+        lot: Id,
+        /// Units more on the event's own leg.
+        own: i64,
+        /// Units more found.
+        found: i64,
+        /// Units more that were set or repaid.
+        set: i64,
+    },
     /// A count was accepted: of one lot, or of the whole SKU (`None`).
     Counted {
         /// The lot, or the SKU.
@@ -149,6 +164,8 @@ pub enum Change {
     Belief {
         /// The source.
         source: Id,
+        /// The lot that it speaks of; `None`: the SKU.
+        lot: Option<Id>,
         /// Units that it believes.
         believes: i64,
         /// Units on the node's book at that time.
@@ -189,6 +206,8 @@ pub enum Role {
     Counted = 3,
     /// A short named lot is filled from another lot of the same account (written as two moves through discrepancy).
     Filled = 4,
+    /// The opposite movement of a void. The book is amended at the time of the event taken back, by [`Change::Book`].
+    Voided = 5,
 }
 
 /// Units promised to a reservation.
@@ -273,6 +292,10 @@ pub struct After {
 }
 
 /// What a fact speaks of.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every fact is of a SKU: a box would be one allocation more for each"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// A SKU in the fact's warehouse.

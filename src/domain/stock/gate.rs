@@ -1,0 +1,143 @@
+//! Whether an event may be judged at all: the version that it expects, its quantity, its unit, its lot's date and its time.
+//!
+//! The alternative, each event type with its own checks, was rejected: a check that twelve places must remember is
+//! forgotten in the thirteenth.
+
+use crate::domain::event::{Event, LotRef, What};
+use crate::domain::fact::{Change, Changes};
+use crate::domain::refusal::{Code, Refusal};
+use crate::domain::units::{MAX_QUANTITY, Time, Unit};
+use crate::domain::warehouse::date_of;
+
+use super::decide::Context;
+use super::{Stock, count};
+
+/// An event that may be judged.
+#[derive(Clone, Debug)]
+pub(in crate::domain) struct Admitted {
+    /// When it happened: its time, or its arrival.
+    pub business: Time,
+    /// Whether its time was too far ahead, so that it is taken at its arrival and the source's clock is reported.
+    pub clock_ahead: bool,
+    /// What is learned from it in any case: the SKU's unit, the lot's date.
+    pub changes: Changes,
+}
+
+/// Checks an event against the SKU. `None`: the SKU is not known here yet, and this event would set its unit.
+pub(in crate::domain) fn admit(stock: Option<&Stock>, event: &Event, ctx: &Context<'_>) -> Result<Admitted, Refusal> {
+    let version = stock.map_or(0, |stock| stock.version);
+    if let Some(expected) = event.expected_version.filter(|expected| *expected != version) {
+        let detail = format!("the SKU is at version {version}, not {expected}; read it again and decide anew");
+        return Err(Refusal::field(Code::VersionMismatch, "/data/expected_version", detail));
+    }
+    quantity(&event.what)?;
+    let mut changes = Changes::new();
+    changes.extend(unit(stock, event.unit)?);
+    if let Some(lot) = &event.lot {
+        changes.extend(dated(stock, lot)?);
+    }
+    let (business, clock_ahead) = time(stock, event, ctx)?;
+    Ok(Admitted {
+        business,
+        clock_ahead,
+        changes,
+    })
+}
+
+/// The door checks quantities, too; nothing past ±10^12 may reach the arithmetic.
+fn quantity(what: &What) -> Result<(), Refusal> {
+    let (field, units, least) = match what {
+        What::Receipt { quantity }
+        | What::Sale { quantity, .. }
+        | What::Return { quantity, .. }
+        | What::Quarantine { quantity }
+        | What::Release { quantity }
+        | What::WriteOff { quantity, .. }
+        | What::TransferOut { quantity, .. }
+        | What::TransferIn { quantity, .. } => ("/data/quantity", *quantity, 1),
+        What::Count { quantity } | What::Snapshot { quantity } => ("/data/quantity", *quantity, 0),
+        What::Adjustment { delta } => ("/data/delta", *delta, -MAX_QUANTITY),
+        What::Underway { .. } | What::Void { .. } => return Ok(()),
+    };
+    if (least..=MAX_QUANTITY).contains(&units) && (units, least) != (0, -MAX_QUANTITY) {
+        return Ok(());
+    }
+    let but = if least < 0 { ", and not 0" } else { "" };
+    let detail = format!("must be from {least} to {MAX_QUANTITY} base units{but}");
+    Err(Refusal::field(Code::InvalidValue, field, detail))
+}
+
+fn unit(stock: Option<&Stock>, unit: Option<Unit>) -> Result<Option<Change>, Refusal> {
+    match (stock, unit) {
+        (Some(stock), Some(unit)) if unit != stock.unit => Err(Refusal::field(
+            Code::UnitMismatch,
+            "/data/unit",
+            format!(
+                "this SKU is kept in {:?}, not in {:?}; convert the quantity, or change the SKU's unit while all its accounts are 0",
+                stock.unit.as_str(),
+                unit.as_str()
+            ),
+        )),
+        (None, Some(unit)) if unit != Unit::default() => Ok(Some(Change::Unit(unit))),
+        _ => Ok(None),
+    }
+}
+
+fn dated(stock: Option<&Stock>, lot: &LotRef) -> Result<Option<Change>, Refusal> {
+    let Some(date) = lot.expires_on else {
+        return Ok(None);
+    };
+    let field = "/data/lot/expires_on";
+    if lot.id.as_str().is_empty() {
+        let detail = "stock without a lot has no expiry date; name the lot, or leave the date out";
+        return Err(Refusal::field(Code::InvalidValue, field, detail));
+    }
+    let known = stock.and_then(|stock| stock.lot(&lot.id)).and_then(|known| known.expires_on);
+    match known {
+        Some(known) if known != date => {
+            let known = date_of(known).map_or_else(|| "another day".to_string(), |known| known.to_string());
+            let detail = format!(
+                "lot {:?} expires on {known}; leave the date out, or correct it with PUT …/lots/{{lot}} first",
+                lot.id.as_str()
+            );
+            Err(Refusal::field(Code::LotMismatch, field, detail))
+        }
+        Some(_) => Ok(None),
+        None => Ok(Some(Change::Lot {
+            lot: lot.id.clone(),
+            expires_on: lot.expires_on,
+        })),
+    }
+}
+
+fn time(stock: Option<&Stock>, event: &Event, ctx: &Context<'_>) -> Result<(Time, bool), Refusal> {
+    let counts = match event.what {
+        What::Count { .. } => true,
+        What::Snapshot { .. } => ctx.policy.authoritative,
+        _ => false,
+    };
+    let Some(time) = event.time else {
+        if counts && matches!(event.what, What::Snapshot { .. }) {
+            let detail = "a snapshot of a source that looks at the shelf is a count, and must carry its time";
+            return Err(Refusal::field(Code::InvalidValue, "/time", detail));
+        }
+        return Ok((ctx.now, false));
+    };
+    if matches!(event.what, What::Underway { .. }) {
+        return Ok((time, false));
+    }
+    if time < ctx.now.plus_ms(-ctx.limits.id_window_ms) && !ctx.policy.keep_forever {
+        let detail = format!(
+            "older than the {} s for which ids are remembered, so nobody can know whether it came before; import it from a source with keep_ids = \"forever\"",
+            ctx.limits.id_window_ms / 1000
+        );
+        return Err(Refusal::field(Code::TimeOutOfRange, "/time", detail));
+    }
+    if counts {
+        let fresh = Stock::default();
+        count::in_range(stock.unwrap_or(&fresh), time, ctx)?;
+    } else if time > ctx.now.plus_ms(ctx.limits.max_ahead_ms) {
+        return Ok((ctx.now, true));
+    }
+    Ok((time, false))
+}
