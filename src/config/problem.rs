@@ -107,7 +107,13 @@ pub struct Invalid {
 
 impl Invalid {
     pub(super) fn new(mut problems: Vec<Problem>) -> Invalid {
-        problems.sort_by_key(|p| if let Origin::File(_, range) = &p.origin { range.start } else { usize::MAX });
+        problems.sort_by_key(|p| {
+            if let Origin::File(_, range) = &p.origin {
+                range.start
+            } else {
+                usize::MAX
+            }
+        });
         Invalid { problems }
     }
 

@@ -8,6 +8,7 @@
 
 use smallvec::{SmallVec, smallvec};
 
+use crate::domain::available::serves;
 use crate::domain::event::Inside;
 use crate::domain::fact::{Account, Change, Changes, Outcome, Role};
 use crate::domain::refusal::{Code, Refusal, Shortage};
@@ -205,25 +206,22 @@ fn put(parts: &mut SmallVec<[Part; 2]>, lot: &Id, units: i64, short: i64) {
 }
 
 /// The lots in the order of a pick: those that serve the date, then other unexpired ones, then expired ones (or these
-/// first). Within each, what has no date first, then the soonest. `""` and lots without a date serve a date only while
-/// the SKU has no dated lot: what is not known to outlive a date does not.
+/// first). Within each, `""` first, then the soonest, then what has no date.
 pub(super) fn order(stock: &Stock, day: Day, pick: &Pick<'_>) -> SmallVec<[usize; 8]> {
-    let rank = |lot: &Lot| {
-        let serves = match (pick.good_until, lot.expires_on) {
-            (None, _) => true,
-            (Some(_), None) => !stock.dated,
-            (Some(good_until), Some(last)) => last >= good_until,
-        };
-        match (lot.expired(day), serves) {
-            (true, _) => 3 * u8::from(!pick.expired_first),
-            (false, true) => 1,
-            (false, false) => 2,
-        }
+    let rank = |lot: &Lot| match lot.expired(day) {
+        true => 3 * u8::from(!pick.expired_first),
+        false => 2 - u8::from(serves(lot, stock.dated, pick.good_until, day)),
     };
     let mut order: SmallVec<[usize; 8]> = (0..stock.lots.len()).collect();
     if order.len() > 1 {
-        // Stable: among equals the order of ids stays, so `""` comes first.
-        order.sort_by_key(|&i| (rank(&stock.lots[i]), stock.lots[i].expires_on));
+        order.sort_by_key(|&i| {
+            let lot = &stock.lots[i];
+            (
+                rank(lot),
+                !lot.id.as_str().is_empty(),
+                lot.expires_on.unwrap_or(Day(i32::MAX)),
+            )
+        });
     }
     order
 }

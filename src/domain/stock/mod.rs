@@ -36,6 +36,7 @@
 
 use std::collections::VecDeque;
 
+use super::available::available;
 use super::event::Inside;
 use super::fact::{Account, After, Claim};
 use super::units::{Day, Id, Time, Unit};
@@ -240,14 +241,14 @@ impl Stock {
             .fold(0, |sum: i64, claim| sum.saturating_add(claim.quantity))
     }
 
-    /// The figures that every fact carries, as of a day: `available` is what could be promised without a date and
-    /// before any buffer.
-    pub fn after(&self, today: Day) -> After {
+    /// The figures that every fact carries, as of an instant and its day in the warehouse: `available` is what could be
+    /// promised without a date and before any buffer.
+    pub fn after(&self, today: Day, now: Time) -> After {
         After {
             accounts: self.accounts(),
             claimed: self.claimed(),
             owed: self.owed,
-            available: self.unexpired(today).saturating_sub(self.claimed()).max(0),
+            available: available(self, None, 0, today, now, None),
         }
     }
 
@@ -259,12 +260,5 @@ impl Stock {
     /// The balance of a transfer into this warehouse, when it is known.
     pub fn transfer(&self, id: &Id) -> Option<&Transfer> {
         self.rare.as_ref()?.transfers.iter().find(|transfer| &transfer.id == id)
-    }
-
-    fn unexpired(&self, today: Day) -> i64 {
-        self.lots
-            .iter()
-            .filter(|lot| !lot.expired(today))
-            .fold(0, |sum: i64, lot| sum.saturating_add(lot.sellable()))
     }
 }
