@@ -1,0 +1,41 @@
+# What a person types. CI runs `make test`, and nothing else.
+
+SHELL := /bin/bash
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+
+SHELFD := target/release/shelfd
+
+.DEFAULT_GOAL := help
+.PHONY: help run test bench bench-quick fmt lint build setup clean
+
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## a demo node to look at: its addresses on the screen, and three commands to try
+	@exec $(SHELFD) demo
+
+test: ## everything CI checks: format, lints, licences, all tests, and what data they ran on
+	@scripts/test.sh
+
+bench: build ## throughput and percentiles of this machine
+	@exec $(SHELFD) bench
+
+bench-quick: build ## the same in a minute
+	@exec $(SHELFD) bench --quick
+
+fmt: setup ## write every source as rustfmt has it
+	cargo fmt
+
+lint: setup ## format, clippy, licences and advisories, without the tests
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	scripts/deny.sh || [ $$? = 2 ]
+
+build: setup ## the release binary, target/release/shelfd
+	cargo build --release --locked
+
+setup: ## what a fresh Debian 12 lacks: installed when it may be, otherwise named
+	@scripts/setup.sh
+
+clean: ## throw away everything that was built
+	rm -rf target

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Brings a fresh Debian 12 to where `cargo build` works: a C compiler from Debian, and the pinned Rust toolchain from rustup.
+# What is missing is installed when it may be (root, or sudo without a password), and otherwise named with the one command that
+# installs it. Says nothing when nothing is missing. Debian's own cargo is too old for this edition, so it is not an alternative.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# Runs as root when it may; tells the command and gives up when it may not.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+        sudo -n "$@"
+    else
+        return 1
+    fi
+}
+
+# What is missing, as Debian's packages.
+packages=()
+if ! echo '#include <stdlib.h>' | cc -E - >/dev/null 2>&1; then
+    packages+=(gcc libc6-dev) # zstd and mimalloc are C
+fi
+export PATH="$HOME/.cargo/bin:$PATH"
+if ! command -v rustup >/dev/null && ! command -v curl >/dev/null; then
+    packages+=(curl ca-certificates) # rustup's installer comes by https
+fi
+
+if [ "${#packages[@]}" -gt 0 ]; then
+    echo "setup: missing here: ${packages[*]}"
+    install="apt-get install -y --no-install-recommends ${packages[*]}"
+    if ! command -v apt-get >/dev/null; then
+        echo "setup: this is not Debian; install what these Debian packages bring: ${packages[*]}" >&2
+        exit 69
+    fi
+    # shellcheck disable=SC2086
+    if ! { as_root apt-get update -qq && as_root env DEBIAN_FRONTEND=noninteractive $install; } </dev/null; then
+        echo "setup: could not install them from here. Run this once:" >&2
+        echo "    sudo apt-get update && sudo $install" >&2
+        exit 69
+    fi
+fi
+
+if ! command -v rustup >/dev/null; then
+    echo "setup: rustup is missing; installing it into $HOME/.cargo"
+    if ! curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs |
+        sh -s -- -y --no-modify-path --profile minimal --default-toolchain none </dev/null; then
+        echo "setup: could not install rustup. Run this once:" >&2
+        echo "    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal" >&2
+        exit 69
+    fi
+fi
+
+channel=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+if ! rustup run "$channel" cargo clippy --version >/dev/null 2>&1 || ! rustup run "$channel" rustfmt --version >/dev/null 2>&1; then
+    echo "setup: installing Rust $channel"
+    if ! rustup toolchain install "$channel" --profile minimal --component clippy --component rustfmt --no-self-update </dev/null; then
+        echo "setup: could not install it. Run this once, where the network reaches static.rust-lang.org:" >&2
+        echo "    rustup toolchain install $channel --profile minimal --component clippy --component rustfmt" >&2
+        exit 69
+    fi
+fi

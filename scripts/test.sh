@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Everything that CI checks. All steps run even when one fails, so that one run tells all; a failed step counts as one failure.
+# At the end: what the tests ran on of ../shared/data, what could not be checked, and the sum as the last line.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+export PATH="$HOME/.cargo/bin:$PATH"
+
+scripts/setup.sh || { echo "0 passed, 1 failed (setup)"; exit 1; }
+
+failed_steps=()
+notes=()
+step() {
+    local name=$1 begin=$SECONDS
+    shift
+    printf '\n== %s\n' "$name"
+    "$@" </dev/null || failed_steps+=("$name")
+    printf '== %s: %d s\n' "$name" $((SECONDS - begin))
+}
+
+mkdir -p target
+log=$PWD/target/test.log
+export SHELFD_TEST_TALLY=$PWD/target/test.tally
+: >"$log"
+: >"$SHELFD_TEST_TALLY"
+
+deny() {
+    local out status
+    out=$(scripts/deny.sh 2>&1)
+    status=$?
+    printf '%s\n' "$out"
+    [ "$status" = 2 ] && notes+=("${out##*$'\n'}")
+    [ "$status" != 1 ]
+}
+tests() { cargo test --locked --no-fail-fast 2>&1 | tee "$log"; }
+
+step format cargo fmt --check
+step clippy cargo clippy --locked --all-targets --quiet -- -D warnings
+step dependencies deny
+step tests tests
+
+printf '\n'
+scripts/tally.sh "$SHELFD_TEST_TALLY"
+for note in "${notes[@]}"; do echo "$note"; done
+
+read -r passed failed < <(awk '/^test result:/ { p += $4; f += $6 } END { print p + 0, f + 0 }' "$log")
+# A test step that failed without a failed test did not compile, or lost a whole binary.
+other=()
+for name in "${failed_steps[@]}"; do
+    if [ "$name" = tests ] && [ "$failed" -gt 0 ]; then continue; fi
+    other+=("$name")
+done
+if [ "${#failed_steps[@]}" -gt 0 ]; then echo "failed: ${failed_steps[*]}"; fi
+echo "$passed passed, $((failed + ${#other[@]})) failed"
+[ "${#failed_steps[@]}" = 0 ]

@@ -1,0 +1,177 @@
+//! The rules of pages: what exists in the code stands on the page where a reader looks for it.
+//!
+//! Pages that are generated from the code were preferred where that is possible (OpenAPI, `# HELP`, `config.toml`); for the rest a
+//! list is kept by hand, since its order and words are what a reader needs, and these rules see that nothing is missing from it.
+
+use crate::source::{Source, line_of, whole_words};
+
+const TABLES: &str = "src/storage/tables.rs";
+const ROUTES: &str = "src/http/mod.rs";
+const ACTORS: &str = "src/actors/mod.rs";
+
+/// The text of the page, and complaints when something that belongs on it exists and the page does not.
+fn page<'a>(sources: &'a [Source], path: &str, exists: bool) -> Result<&'a Source, Vec<String>> {
+    let missing = || {
+        if exists {
+            vec![format!("{path} is missing")]
+        } else {
+            Vec::new()
+        }
+    };
+    sources.iter().find(|source| source.path == path).ok_or_else(missing)
+}
+
+/// The text between the next quotes after `from`.
+fn quoted(text: &str, from: usize) -> Option<&str> {
+    text[from..].split('"').nth(1)
+}
+
+/// Every durable table is defined on one page, and its comment says key, size and lifetime.
+pub fn tables(sources: &[Source]) -> Vec<String> {
+    let kinds = ["TableDefinition", "MultimapTableDefinition"];
+    let defines = |source: &Source| kinds.iter().any(|kind| source.code.contains(&format!("{kind}::new(")));
+    let mut breaches = Vec::new();
+    for source in sources
+        .iter()
+        .filter(|source| source.path.starts_with("src/") && source.path != TABLES && defines(source))
+    {
+        let at = source.code.find("TableDefinition::new(").unwrap_or_default();
+        if !source.is_test(at) {
+            breaches.push(format!("{}: a table is defined outside {TABLES}", source.place(at)));
+        }
+    }
+    let page = match page(
+        sources,
+        TABLES,
+        sources.iter().any(|s| s.path.starts_with("src/storage/") && defines(s)),
+    ) {
+        Ok(page) => page,
+        Err(missing) => return breaches.into_iter().chain(missing).collect(),
+    };
+    let lines: Vec<&str> = page.raw.lines().collect();
+    for (at, _) in page
+        .code
+        .match_indices("TableDefinition::new(")
+        .filter(|(at, _)| !page.is_test(*at))
+    {
+        let name = quoted(&page.raw, at).unwrap_or_default();
+        let item = lines[..=line_of(&page.raw, at)]
+            .iter()
+            .rposition(|line| line.contains("const "))
+            .unwrap_or_default();
+        let comment: Vec<&str> = lines[..item]
+            .iter()
+            .rev()
+            .take_while(|line| line.trim_start().starts_with("///"))
+            .copied()
+            .collect();
+        let comment = comment.concat().to_lowercase();
+        for word in ["key", "size", "life"] {
+            if !comment.contains(word) {
+                breaches.push(format!(
+                    "{}: the comment of table \"{name}\" does not say its {word}",
+                    page.place(at)
+                ));
+            }
+        }
+    }
+    breaches
+}
+
+/// Every route that a handler declares (`#[utoipa::path]` or a plain `.route`) stands on the page of routes.
+pub fn routes(sources: &[Source]) -> Vec<String> {
+    let mut found = Vec::new();
+    for source in sources.iter().filter(|source| source.path.starts_with("src/http/")) {
+        for (at, _) in source.code.match_indices("utoipa::path(") {
+            let attribute = &source.code[at..];
+            let Some(key) = whole_words(attribute, "path")
+                .into_iter()
+                .find(|key| attribute[key + 4..].trim_start().starts_with('='))
+            else {
+                continue;
+            };
+            found.extend(quoted(&source.raw, at + key).map(|path| (source.place(at), path.to_owned())));
+        }
+        for (at, _) in source.code.match_indices(".route(\"").filter(|(at, _)| !source.is_test(*at)) {
+            found.extend(quoted(&source.raw, at).map(|path| (source.place(at), path.to_owned())));
+        }
+    }
+    let page = match page(sources, ROUTES, !found.is_empty()) {
+        Ok(page) => page,
+        Err(missing) => return missing,
+    };
+    let known = |path: &str| {
+        page.raw
+            .match_indices(path)
+            .any(|(at, _)| !page.raw[at + path.len()..].starts_with(['/', '{', '-', '_']))
+    };
+    let unknown = found.into_iter().filter(|(_, path)| !known(path));
+    unknown
+        .map(|(place, path)| format!("{place}: route {path} is not on {ROUTES}"))
+        .collect()
+}
+
+/// Every actor is in the tree at the head of the actors' page, by the name of its module.
+pub fn actors(sources: &[Source]) -> Vec<String> {
+    let mut found = Vec::new();
+    for source in sources.iter().filter(|source| source.path.starts_with("src/actors/")) {
+        let heads = source.code.match_indices("Actor for ").map(|(at, _)| at);
+        if let Some(at) = heads
+            .filter(|at| !source.is_test(*at))
+            .find(|at| source.code[..*at].trim_end().ends_with("impl"))
+        {
+            let inside = source
+                .path
+                .trim_start_matches("src/actors/")
+                .trim_end_matches(".rs")
+                .trim_end_matches("/mod");
+            found.push((source.place(at), inside.rsplit('/').next().unwrap_or(inside).to_owned()));
+        }
+    }
+    let page = match page(sources, ACTORS, !found.is_empty()) {
+        Ok(page) => page,
+        Err(missing) => return missing,
+    };
+    let tree: String = page
+        .raw
+        .lines()
+        .take_while(|line| line.starts_with("//!"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let unknown = found
+        .into_iter()
+        .filter(|(_, name)| whole_words(&tree, name).is_empty() && whole_words(&tree, &format!("{name}s")).is_empty());
+    unknown
+        .map(|(place, name)| format!("{place}: actor `{name}` is not in the tree of {ACTORS}"))
+        .collect()
+}
+
+/// Every metric that is recorded is in the table of metrics.
+pub fn metrics(sources: &[Source], table: &[&str]) -> Vec<String> {
+    let mut recorded = Vec::new();
+    for source in sources.iter().filter(|source| source.path.starts_with("src/")) {
+        for kind in ["counter", "gauge", "histogram"] {
+            for at in source
+                .words(kind)
+                .into_iter()
+                .filter(|at| source.code[at + kind.len()..].starts_with("!(\""))
+            {
+                recorded.extend(quoted(&source.raw, at).map(|name| (source.place(at), name.to_owned())));
+            }
+        }
+    }
+    let unknown = recorded.iter().filter(|(_, name)| !table.contains(&name.as_str()));
+    unknown
+        .map(|(place, name)| format!("{place}: metric {name} is not in METRICS"))
+        .collect()
+}
+
+/// Every key of the table stands in `config.toml`.
+pub fn config_keys(page: &str, keys: &[&str]) -> Vec<String> {
+    let said = |name: &str| {
+        page.lines()
+            .any(|line| line.split('=').next().is_some_and(|key| key.trim() == name))
+    };
+    let missing = keys.iter().filter(|key| !said(key.rsplit('.').next().unwrap_or(key)));
+    missing.map(|key| format!("config.toml does not say {key}")).collect()
+}
