@@ -158,7 +158,10 @@ fn each_shell_gets_completions_that_know_the_verbs() {
 #[test]
 fn the_manual_is_printed_or_written_with_a_page_for_each_verb() {
     let page = stdout(&shelfd(&["man"]));
-    assert!(page.contains(".TH shelfd") && page.contains("SHELFD_URL"), "{page}");
+    assert!(
+        page.contains(".TH shelfd") && page.contains("SHELFD_URL") && page.contains("shelfd demo"),
+        "{page}"
+    );
     let dir = tempfile::tempdir().expect("a directory");
     let target = dir.path().join("man1");
     let output = shelfd(&["man", target.to_str().expect("UTF-8")]);

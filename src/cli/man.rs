@@ -23,9 +23,9 @@ pub struct Args {
 pub fn run(args: &Args, context: &Context) -> Result<(), Failure> {
     match &args.dir {
         None => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(super::command()).render(&mut page)?;
-            context.out.raw(&page)?;
+            context
+                .out
+                .raw(&render(&clap_mangen::Man::new(super::command()), &super::command())?)?;
         }
         Some(dir) => {
             let failed = |error: std::io::Error| {
@@ -47,7 +47,49 @@ fn write_pages(command: &clap::Command, dir: &Path) -> std::io::Result<()> {
         write_pages(verb, dir)?;
     }
     let man = clap_mangen::Man::new(command.clone());
+    fs::write(dir.join(man.get_filename()), render(&man, command)?)
+}
+
+/// One page. The examples keep their lines, which the generator's own section would fill into a paragraph.
+fn render(man: &clap_mangen::Man, command: &clap::Command) -> std::io::Result<Vec<u8>> {
     let mut page = Vec::new();
-    man.render(&mut page)?;
-    fs::write(dir.join(man.get_filename()), page)
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut page)?;
+    }
+    if let Some(examples) = command.get_after_help() {
+        page.extend_from_slice(literal(&examples.to_string()).as_bytes());
+    }
+    if command.get_version().is_some() {
+        man.render_version_section(&mut page)?;
+    }
+    Ok(page)
+}
+
+/// A section of text as it stands, for roff: unfilled, and with nothing in it that roff would take for its own.
+fn literal(text: &str) -> String {
+    let mut section = ".SH EXAMPLES\n.nf\n".to_owned();
+    for line in text.strip_prefix("Examples:\n").unwrap_or(text).lines() {
+        if line.starts_with(['.', '\'']) {
+            section.push_str("\\&");
+        }
+        section.push_str(&line.replace('\\', "\\(rs").replace('-', "\\-").replace('\'', "\\(aq"));
+        section.push('\n');
+    }
+    section + ".fi\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roff_takes_nothing_in_the_examples_for_its_own() {
+        let expected = ".SH EXAMPLES\n.nf\n  a \\-\\-b \\(aqc\\(aq\n\\&.x \\(rs\n.fi\n";
+        assert_eq!(literal("Examples:\n  a --b 'c'\n.x \\"), expected);
+    }
 }
