@@ -10,12 +10,15 @@ use std::process::Command;
 const NEWER: [&str; 3] = ["notify-reload", "RestartSteps", "RestartMaxDelaySec"];
 
 fn unit() -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/shelfd.service")).unwrap()
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/shelfd.service"))
+        .expect("the unit is in systemd/")
 }
 
 /// The last value of an option, which is the one that counts.
 fn value<'a>(unit: &'a str, option: &str) -> Option<&'a str> {
-    unit.lines().rev().find_map(|line| line.strip_prefix(option)?.strip_prefix('='))
+    unit.lines()
+        .rev()
+        .find_map(|line| line.strip_prefix(option)?.strip_prefix('='))
 }
 
 #[test]
@@ -32,10 +35,21 @@ fn unit_is_notified_watched_restarted_and_hardened() {
     ] {
         assert_eq!(value(&unit, option), Some(wanted), "{option}");
     }
-    for option in ["WatchdogSec", "MemoryMax", "LimitNOFILE", "RestartSec", "RestartMaxDelaySec", "TimeoutStopSec", "SystemCallFilter"] {
+    for option in [
+        "WatchdogSec",
+        "MemoryMax",
+        "LimitNOFILE",
+        "RestartSec",
+        "RestartMaxDelaySec",
+        "TimeoutStopSec",
+        "SystemCallFilter",
+    ] {
         assert!(value(&unit, option).is_some_and(|value| !value.is_empty()), "{option}");
     }
-    assert!(value(&unit, "ExecReload").is_none(), "notify-reload sends SIGHUP itself; two would reload twice");
+    assert!(
+        value(&unit, "ExecReload").is_none(),
+        "notify-reload sends SIGHUP itself; two would reload twice"
+    );
 }
 
 #[test]
@@ -48,9 +62,16 @@ fn systemd_understands_the_unit() {
     let path = dir.path().join("shelfd.service");
     // The binary is not installed where the unit will look for it.
     std::fs::write(&path, unit().replace("/usr/bin/shelfd", env!("CARGO_BIN_EXE_shelfd"))).unwrap();
-    let output = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&path).output().unwrap();
+    let output = Command::new("systemd-analyze")
+        .args(["verify", "--man=no"])
+        .arg(&path)
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let complaints: Vec<&str> = said.lines().filter(|line| line.contains("shelfd.service")).collect();
-    let real: Vec<&&str> = complaints.iter().filter(|line| !NEWER.iter().any(|newer| line.contains(newer))).collect();
+    let real: Vec<&&str> = complaints
+        .iter()
+        .filter(|line| !NEWER.iter().any(|newer| line.contains(newer)))
+        .collect();
     assert!(real.is_empty(), "systemd-analyze verify: {real:#?}");
 }
