@@ -72,9 +72,9 @@ pub struct Folded {
     pub fold: Fold,
     /// When it was decided.
     pub recorded: Time,
-    /// Hash of (warehouse, source, id) to be remembered; `None` for refusals and for what the node does by itself.
+    /// `remembered::hash` of (warehouse, source, id) to be remembered; `None` for refusals and for what the node does by itself.
     pub id: Option<u64>,
-    /// A second id to remember with it: that of the event that a void takes back.
+    /// A second mark to remember with it: `remembered::voided_hash` of the event that a void takes back.
     pub voids: Option<u64>,
     /// Whether the id must be kept for ever (its source is configured so).
     pub keep_forever: bool,
@@ -94,6 +94,15 @@ pub struct Append {
     pub folds: Vec<Folded>,
     /// Told when they are durable and visible, or why not. Called on the journal's thread: must be short and must not block.
     pub done: Box<dyn Done>,
+}
+
+impl Append {
+    /// Whether each fact has its bytes and its fold. The journal takes nothing else: sequences would shift.
+    pub fn is_consistent(&self) -> bool {
+        let whole = self.ends.last().map_or(0, |end| *end as usize) == self.bytes.len();
+        let rising = self.ends.first() != Some(&0) && self.ends.windows(2).all(|ends| ends[0] < ends[1]);
+        whole && rising && self.ends.len() == self.folds.len()
+    }
 }
 
 /// Who waits for an [`Append`]. Dropped without a call only when the process is going down.

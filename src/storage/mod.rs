@@ -1,3 +1,17 @@
 //! The only door to redb: tables, codec, journal, view, snapshots, remembered ids, the ledger's runs.
+//!
+//! One thread writes ([`journal`]), everybody reads ([`view`] from memory, [`store`] from disk). What is durable is written
+//! by hand ([`codec`]), so that its bytes change only on purpose. See [`tables`] for every table on one page.
 
 pub mod append;
+mod backend;
+pub mod codec;
+mod database;
+pub mod journal;
+mod record;
+pub mod remembered;
+pub mod store;
+mod tables;
+#[cfg(test)]
+mod testing;
+pub mod view;

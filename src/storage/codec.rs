@@ -1,0 +1,216 @@
+//! The durable form of everything the journal and the snapshots keep: written by hand, versioned, with varints.
+//!
+//! A derived format (serde with bincode or the like) was rejected: the bytes would follow the structs, so that an innocent
+//! change of a struct would silently change what years of journal mean. Here a change of the bytes is a change of this
+//! folder, and every record says which version of it wrote it.
+//!
+//! Decoding judges nothing about stock, but it trusts no byte: whatever it is given, it answers with a value or with
+//! [`Corrupt`], and it never panics or allocates more than the input could hold.
+
+mod change;
+mod fact;
+mod state;
+
+use std::fmt;
+
+use crate::domain::units::{Day, Id, Time};
+
+pub use fact::{FactParts, Memory, Stored, SubjectRef, decode_fact, decode_stored, encode_fact, encode_owned};
+pub(crate) use state::{
+    decode_dead_letter, decode_reservation, decode_stock, decode_warehouse, encode_dead_letter, encode_reservation, encode_stock,
+    encode_warehouse,
+};
+
+/// Bytes that are no record of any version this node knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Corrupt {
+    /// What was being read.
+    pub what: &'static str,
+    /// Where in the record, in bytes.
+    pub at: usize,
+}
+
+impl fmt::Display for Corrupt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the record is damaged: no valid {} at byte {}", self.what, self.at)
+    }
+}
+
+impl std::error::Error for Corrupt {}
+
+/// LEB128, at most ten bytes.
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// Zigzag, then LEB128: small magnitudes of either sign stay short.
+pub(crate) fn put_signed(out: &mut Vec<u8>, value: i64) {
+    put_varint(out, ((value << 1) ^ (value >> 63)) as u64);
+}
+
+pub(crate) fn put_str(out: &mut Vec<u8>, text: &str) {
+    put_varint(out, text.len() as u64);
+    out.extend_from_slice(text.as_bytes());
+}
+
+pub(crate) fn put_u64(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+pub(crate) fn put_bool(out: &mut Vec<u8>, value: bool) {
+    out.push(u8::from(value));
+}
+
+pub(crate) fn put_option<T>(out: &mut Vec<u8>, value: Option<T>, put: impl FnOnce(&mut Vec<u8>, T)) {
+    match value {
+        None => out.push(0),
+        Some(value) => {
+            out.push(1);
+            put(out, value);
+        }
+    }
+}
+
+pub(crate) fn put_time(out: &mut Vec<u8>, time: Time) {
+    put_signed(out, time.0);
+}
+
+pub(crate) fn put_day(out: &mut Vec<u8>, day: Day) {
+    put_signed(out, i64::from(day.0));
+}
+
+/// Reads a record from front to back, and knows where it is when something is wrong.
+pub(crate) struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Reader<'a> {
+        Reader { bytes, at: 0 }
+    }
+
+    pub(crate) fn corrupt(&self, what: &'static str) -> Corrupt {
+        Corrupt { what, at: self.at }
+    }
+
+    pub(crate) fn take(&mut self, count: usize, what: &'static str) -> Result<&'a [u8], Corrupt> {
+        let end = self.at.checked_add(count).ok_or(self.corrupt(what))?;
+        let taken = self.bytes.get(self.at..end).ok_or(self.corrupt(what))?;
+        self.at = end;
+        Ok(taken)
+    }
+
+    pub(crate) fn u8(&mut self, what: &'static str) -> Result<u8, Corrupt> {
+        Ok(self.take(1, what)?[0])
+    }
+
+    pub(crate) fn u64(&mut self, what: &'static str) -> Result<u64, Corrupt> {
+        let bytes = self.take(8, what)?;
+        bytes.try_into().map(u64::from_le_bytes).map_err(|_| self.corrupt(what))
+    }
+
+    pub(crate) fn varint(&mut self, what: &'static str) -> Result<u64, Corrupt> {
+        let mut value = 0u64;
+        for shift in (0..70).step_by(7) {
+            let byte = self.u8(what)?;
+            let bits = u64::from(byte & 0x7f);
+            if shift == 63 && bits > 1 {
+                return Err(self.corrupt(what));
+            }
+            value |= bits << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(self.corrupt(what))
+    }
+
+    pub(crate) fn signed(&mut self, what: &'static str) -> Result<i64, Corrupt> {
+        let value = self.varint(what)?;
+        Ok((value >> 1) as i64 ^ -((value & 1) as i64))
+    }
+
+    /// A number of things that follow: never more than bytes are left, so that garbage cannot ask for memory.
+    pub(crate) fn count(&mut self, what: &'static str) -> Result<usize, Corrupt> {
+        let count = self.varint(what)?;
+        let left = (self.bytes.len() - self.at) as u64;
+        if count > left {
+            Err(self.corrupt(what))
+        } else {
+            Ok(count as usize)
+        }
+    }
+
+    pub(crate) fn str(&mut self, what: &'static str) -> Result<&'a str, Corrupt> {
+        let count = self.count(what)?;
+        let bytes = self.take(count, what)?;
+        std::str::from_utf8(bytes).map_err(|_| self.corrupt(what))
+    }
+
+    pub(crate) fn boxed(&mut self, what: &'static str) -> Result<Box<str>, Corrupt> {
+        self.str(what).map(Box::from)
+    }
+
+    pub(crate) fn id(&mut self, what: &'static str) -> Result<Id, Corrupt> {
+        self.str(what).map(Id::trusted)
+    }
+
+    pub(crate) fn bool(&mut self, what: &'static str) -> Result<bool, Corrupt> {
+        match self.u8(what)? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(self.corrupt(what)),
+        }
+    }
+
+    pub(crate) fn time(&mut self, what: &'static str) -> Result<Time, Corrupt> {
+        self.signed(what).map(Time)
+    }
+
+    pub(crate) fn day(&mut self, what: &'static str) -> Result<Day, Corrupt> {
+        let day = self.signed(what)?;
+        i32::try_from(day).map(Day).map_err(|_| self.corrupt(what))
+    }
+
+    pub(crate) fn option<T>(
+        &mut self,
+        what: &'static str,
+        read: impl FnOnce(&mut Reader<'a>) -> Result<T, Corrupt>,
+    ) -> Result<Option<T>, Corrupt> {
+        if self.bool(what)? { read(self).map(Some) } else { Ok(None) }
+    }
+
+    /// The record must end here: what is left over would be lost in silence.
+    pub(crate) fn end(&self, what: &'static str) -> Result<(), Corrupt> {
+        if self.at == self.bytes.len() {
+            Ok(())
+        } else {
+            Err(self.corrupt(what))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn numbers_come_back(unsigned in any::<u64>(), signed in any::<i64>()) {
+            let mut out = Vec::new();
+            put_varint(&mut out, unsigned);
+            put_signed(&mut out, signed);
+            let mut reader = Reader::new(&out);
+            prop_assert_eq!(reader.varint("number"), Ok(unsigned));
+            prop_assert_eq!(reader.signed("number"), Ok(signed));
+            prop_assert!(reader.end("end").is_ok());
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Opening, creating and locking the store; reading facts back from it.
+//!
+//! One directory holds one store: `LOCK` (whose holder is the only node on it) and `store.redb`. The file is made under another
+//! name, synced, renamed, and the directory synced: a power cut while it is being made leaves no half store behind. redb's own
+//! lock was not enough: it cannot say who holds it.
+
+mod open;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crate::domain::fact::Fact;
+use parking_lot::Mutex;
+
+use super::backend::Backends;
+use super::codec::Stored;
+use super::database::{Handle, parse};
+use super::journal::{self, JournalHandle};
+use super::remembered::{GENERATION_BITS, Lookup};
+use super::tables;
+use super::view::View;
+
+pub use super::database::ReadError;
+pub use open::OpenError;
+
+/// The store's file within its directory.
+pub const FILE: &str = "store.redb";
+
+/// The version of the whole format that this node writes.
+pub const FORMAT: u64 = 1;
+
+/// How a store is opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Bytes of redb's page cache.
+    pub cache_bytes: usize,
+    /// The most (warehouse, SKU) pairs.
+    pub max_skus: usize,
+    /// Milliseconds for which ids are remembered, and ended reservations and settled dead letters kept.
+    pub id_window_ms: i64,
+    /// Milliseconds for which the journal is kept.
+    pub history_ms: i64,
+    /// Facts in one generation, as a power of two; only of a new store, and only tests have a reason to change it.
+    pub generation_bits: u32,
+    /// What one transaction may hold.
+    pub limits: journal::Limits,
+}
+
+const DAY_MS: i64 = 86_400_000;
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            cache_bytes: 64 << 20,
+            max_skus: 1_000_000,
+            id_window_ms: 7 * DAY_MS,
+            history_ms: 400 * DAY_MS,
+            generation_bits: GENERATION_BITS,
+            limits: journal::Limits::default(),
+        }
+    }
+}
+
+/// What the journal's thread, the readers and the background steps share.
+pub(crate) struct Shared {
+    pub(crate) database: Handle,
+    pub(crate) view: View,
+    pub(crate) options: Options,
+}
+
+/// Rows read in one transaction while replaying.
+const ROWS_A_PAGE: usize = 256;
+
+impl Shared {
+    /// Folds the journal from `from` to its end into the view. Says how many facts were read.
+    pub(crate) fn replay(&self, from: u64) -> Result<u64, ReadError> {
+        let mut next = from.max(1);
+        let mut count = 0;
+        loop {
+            let first = self.database.row_at_or_after(next)?;
+            let Some(first) = first else { break };
+            let page = self.page(first.header.first_seq)?;
+            for (key, bytes) in page {
+                let row = parse(key, &bytes)?;
+                for stored in row.stored_from(next) {
+                    self.view.fold_stored(stored.map_err(|corrupt| damaged(key, &corrupt))?);
+                    count += 1;
+                }
+                next = row.end_seq();
+            }
+        }
+        self.view.set_durable(next - 1);
+        Ok(count)
+    }
+
+    /// Raw rows of the journal from a key on.
+    pub(crate) fn page(&self, from: u64) -> Result<Vec<(u64, Vec<u8>)>, ReadError> {
+        self.database.read(|transaction| {
+            let table = transaction.open_table(tables::JOURNAL)?;
+            let mut page = Vec::new();
+            for row in table.range(from..)?.take(ROWS_A_PAGE) {
+                let (key, value) = row?;
+                page.push((key.value(), value.value().to_vec()));
+            }
+            Ok(page)
+        })
+    }
+
+    /// One fact, with what is remembered of it.
+    pub(crate) fn stored(&self, seq: u64) -> Result<Option<Stored>, ReadError> {
+        if seq == 0 || seq > self.view.durable_seq() {
+            return Ok(None);
+        }
+        let row = self.database.row_at_or_after(seq)?;
+        let stored = row.and_then(|row| row.stored(seq));
+        stored.transpose().map_err(|corrupt| damaged(seq, &corrupt))
+    }
+}
+
+fn damaged(key: u64, why: &dyn std::fmt::Display) -> ReadError {
+    ReadError::Damaged {
+        table: "journal",
+        key: key.to_string(),
+        why: why.to_string(),
+    }
+}
+
+/// The open store of a node.
+pub struct Store {
+    shared: Arc<Shared>,
+    journal: JournalHandle,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    path: PathBuf,
+    /// Released when the process ends, however it ends.
+    _lock: Option<std::fs::File>,
+}
+
+impl Store {
+    /// Opens the store in a directory, which it makes when its parent is there; folds the journal into the view and starts the
+    /// journal's thread. Refuses a directory that another node uses, a newer format and a damaged file, each by name.
+    pub fn open(directory: &Path, options: Options) -> Result<Store, OpenError> {
+        open::directory(directory, options)
+    }
+
+    /// As [`Store::open`], on whatever the factory makes, without a lock: for tests that fail the disk on purpose.
+    pub fn open_with(backends: Backends, options: Options) -> Result<Store, OpenError> {
+        open::with(backends, options, Path::new("(memory)"), None)
+    }
+
+    /// The committed state.
+    pub fn view(&self) -> &View {
+        &self.shared.view
+    }
+
+    /// The journal.
+    pub fn journal(&self) -> &JournalHandle {
+        &self.journal
+    }
+
+    /// Where the store is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What is remembered of a hash of `remembered::hash` or `remembered::voided_hash`. `At` must be confirmed by reading the fact;
+    /// when its texts are others, go on with [`Store::lookup_below`] that sequence.
+    pub fn lookup(&self, hash: u64) -> Result<Lookup, ReadError> {
+        self.lookup_below(hash, u64::MAX)
+    }
+
+    /// As [`Store::lookup`], among the facts below a sequence.
+    pub fn lookup_below(&self, hash: u64, below: u64) -> Result<Lookup, ReadError> {
+        let live = self.shared.view.live.load();
+        let found = live.iter().rev().find_map(|generation| generation.lookup(hash, below));
+        Ok(found.map_or(Lookup::New, Lookup::At))
+    }
+
+    /// One fact; `None` when there is none of that sequence (yet, or any more).
+    pub fn fact(&self, seq: u64) -> Result<Option<Fact>, ReadError> {
+        Ok(self.shared.stored(seq)?.map(|stored| stored.fact))
+    }
+
+    /// The oldest sequence that the journal still holds; facts below it are folded into opening balances.
+    pub fn floor(&self) -> Result<u64, ReadError> {
+        let floor = self.shared.database.number(tables::meta::JOURNAL_FLOOR)?;
+        Ok(floor.unwrap_or(1))
+    }
+
+    /// Up to `limit` durable facts from a sequence on, oldest first.
+    pub fn facts(&self, from: u64, limit: usize) -> Result<Vec<Fact>, ReadError> {
+        let floor = self.floor()?;
+        if from < floor {
+            return Err(ReadError::HistoryGone { floor });
+        }
+        let end = self.shared.view.durable_seq() + 1;
+        let mut facts = Vec::new();
+        let mut next = from;
+        while next < end && facts.len() < limit {
+            let Some(row) = self.shared.database.row_at_or_after(next)? else {
+                break;
+            };
+            for stored in row.stored_from(next).take(limit - facts.len()) {
+                facts.push(stored.map_err(|corrupt| damaged(row.header.first_seq, &corrupt))?.fact);
+            }
+            next = row.end_seq();
+        }
+        facts.retain(|fact| fact.seq < end);
+        Ok(facts)
+    }
+
+    /// Ends the journal's thread after all that was handed over, and closes the file. Idempotent.
+    pub fn close(&self) {
+        self.journal.shutdown();
+        if let Some(thread) = self.thread.lock().take() {
+            // A panic of the thread has been reported by the panic hook; the store closes all the same.
+            let _ = thread.join();
+        }
+        self.shared.database.leave();
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

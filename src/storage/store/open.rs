@@ -1,0 +1,281 @@
+//! The way from a directory to an open store, and every reason why it may end early, each with what to do about it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use redb::{Builder, Database};
+use rustix::fs::{FlockOperation, flock};
+
+use crate::storage::backend::{self, Backends};
+use crate::storage::database::{Handle, ReadError, is_damaged, is_full};
+use crate::storage::journal;
+use crate::storage::tables::{self, meta};
+use crate::storage::view::View;
+
+use super::{FILE, FORMAT, Options, Shared, Store};
+
+/// Why a store could not be opened. Each says what, where, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The directory and its parent are not there.
+    #[error("the data directory {path} is missing, and so is its parent: create it, mount its disk, or name another with --data")]
+    Missing {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// It is a file or something else.
+    #[error("the data directory {path} is not a directory: name another with --data")]
+    NotADirectory {
+        /// The path.
+        path: PathBuf,
+    },
+    /// It cannot be written.
+    #[error("the data directory {path} cannot be written: give this user write access to it, or mount it read-write")]
+    ReadOnly {
+        /// The path.
+        path: PathBuf,
+    },
+    /// There is no room.
+    #[error("the disk of {path} is full: free some space, then start again; nothing was lost")]
+    Full {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Another node runs on it.
+    #[error(
+        "the data directory {path} is in use by another node, pid {pid}: stop that one first, or name another directory with --data"
+    )]
+    Locked {
+        /// The path.
+        path: PathBuf,
+        /// Its process id, or `unknown`.
+        pid: String,
+    },
+    /// A newer node wrote it.
+    #[error("the store {path} has format {found}, and this node knows formats up to {known}: run the newer shelfd that wrote it")]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u64,
+        /// The newest this node knows.
+        known: u64,
+    },
+    /// It is cut short, overwritten, or no store at all.
+    #[error("the store {path} is damaged ({detail}): run `shelfd verify` on it, and put back a backup")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was seen.
+        detail: String,
+    },
+    /// Anything else the system says.
+    #[error("the store {path} cannot be opened")]
+    Io {
+        /// The path.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl OpenError {
+    fn io(path: &Path, source: io::Error) -> OpenError {
+        let path = path.to_owned();
+        match source.kind() {
+            _ if is_full(&source) => OpenError::Full { path },
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => OpenError::ReadOnly { path },
+            io::ErrorKind::NotADirectory => OpenError::NotADirectory { path },
+            io::ErrorKind::NotFound => OpenError::Missing { path },
+            _ => OpenError::Io { path, source },
+        }
+    }
+
+    fn redb(path: &Path, error: redb::Error) -> OpenError {
+        if is_damaged(&error) {
+            return OpenError::Damaged {
+                path: path.to_owned(),
+                detail: error.to_string(),
+            };
+        }
+        match error {
+            redb::Error::Io(source) => OpenError::io(path, source),
+            redb::Error::DatabaseAlreadyOpen => OpenError::Locked {
+                path: path.to_owned(),
+                pid: "unknown".into(),
+            },
+            other => OpenError::Io {
+                path: path.to_owned(),
+                source: io::Error::other(other.to_string()),
+            },
+        }
+    }
+
+    fn read(path: &Path, error: ReadError) -> OpenError {
+        OpenError::Damaged {
+            path: path.to_owned(),
+            detail: error.to_string(),
+        }
+    }
+}
+
+/// Opens, or first makes, the store of a directory.
+pub(super) fn directory(directory: &Path, options: Options) -> Result<Store, OpenError> {
+    prepare(directory)?;
+    let lock = lock(directory)?;
+    let file = directory.join(FILE);
+    match fs::metadata(&file) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => create(directory, &file, &options)?,
+        Err(error) => return Err(OpenError::io(&file, error)),
+    }
+    with(backend::file(&file), options, &file, Some(lock))
+}
+
+fn prepare(directory: &Path) -> Result<(), OpenError> {
+    match fs::metadata(directory) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => Err(OpenError::NotADirectory {
+            path: directory.to_owned(),
+        }),
+        // Only the last step of the path is made: a whole missing path is more likely a disk that is not mounted.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir(directory).map_err(|error| OpenError::io(directory, error))
+        }
+        Err(error) => Err(OpenError::io(directory, error)),
+    }
+}
+
+/// Takes the directory's lock for as long as the file is open, and writes the pid into it for whoever comes second.
+pub(crate) fn lock(directory: &Path) -> Result<File, OpenError> {
+    let path = directory.join("LOCK");
+    let opened = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path);
+    let mut file = opened.map_err(|error| OpenError::io(directory, error))?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let mut pid = String::new();
+        // Whoever holds it may not have written its pid yet.
+        let _ = file.read_to_string(&mut pid);
+        let pid = pid.trim();
+        return Err(OpenError::Locked {
+            path: directory.to_owned(),
+            pid: if pid.is_empty() { "unknown".into() } else { pid.into() },
+        });
+    }
+    let written = file
+        .set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| writeln!(file, "{}", std::process::id()));
+    written.map_err(|error| OpenError::io(directory, error))?;
+    Ok(file)
+}
+
+fn create(directory: &Path, file: &Path, options: &Options) -> Result<(), OpenError> {
+    let fresh = directory.join("store.redb.new");
+    let made = (|| -> Result<(), redb::Error> {
+        match fs::remove_file(&fresh) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(redb::Error::Io(error)),
+            _ => {}
+        }
+        let database = Builder::new().set_cache_size(options.cache_bytes).create(&fresh)?;
+        initialise(&database, options)?;
+        drop(database);
+        File::open(&fresh).and_then(|file| file.sync_all()).map_err(redb::Error::Io)?;
+        fs::rename(&fresh, file).map_err(redb::Error::Io)?;
+        File::open(directory)
+            .and_then(|directory| directory.sync_all())
+            .map_err(redb::Error::Io)
+    })();
+    made.map_err(|error| {
+        // What is left of it would only take room; the error that matters is the first.
+        let _ = fs::remove_file(&fresh);
+        OpenError::redb(directory, error)
+    })
+}
+
+/// Makes every table, and writes what the store says about itself.
+fn initialise(database: &Database, options: &Options) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    {
+        let mut table = transaction.open_table(tables::META)?;
+        table.insert(meta::FORMAT, FORMAT.to_le_bytes().as_slice())?;
+        let bits = u64::from(options.generation_bits.clamp(4, 24));
+        table.insert(meta::GENERATION_BITS, bits.to_le_bytes().as_slice())?;
+        let id: [u8; 16] = rand::random();
+        table.insert(meta::STORE_ID, id.as_slice())?;
+    }
+    transaction.open_table(tables::JOURNAL)?;
+    transaction.open_table(tables::STOCK)?;
+    transaction.open_table(tables::RESERVATION)?;
+    transaction.open_table(tables::WAREHOUSE)?;
+    transaction.open_table(tables::CATALOGUE)?;
+    transaction.open_table(tables::DEAD_LETTER)?;
+    transaction.open_table(tables::RUN_ID)?;
+    transaction.open_table(tables::RUN_FOREVER)?;
+    transaction.open_table(tables::RUN_LEDGER)?;
+    transaction.open_table(tables::RUN_NOTED)?;
+    transaction.open_table(tables::GENERATION)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Opens what the factory makes, brings it up to date, and starts the journal.
+pub(super) fn with(backends: Backends, options: Options, path: &Path, lock: Option<File>) -> Result<Store, OpenError> {
+    let database = Handle::new(backends, options.cache_bytes);
+    database.open().map_err(|error| OpenError::redb(path, error))?;
+    if lock.is_none() {
+        // Only a backend of a test can be empty here: the file of a directory is made whole before it has its name.
+        fresh(&database, &options).map_err(|error| OpenError::redb(path, error))?;
+    }
+    let number = |name| database.number(name).map_err(|error| OpenError::read(path, error));
+    let format = number(meta::FORMAT)?.unwrap_or(0);
+    match format {
+        FORMAT => {}
+        found if found > FORMAT => {
+            return Err(OpenError::Newer {
+                path: path.to_owned(),
+                found,
+                known: FORMAT,
+            });
+        }
+        _ => {
+            return Err(OpenError::Damaged {
+                path: path.to_owned(),
+                detail: "it has no format number of any version".into(),
+            });
+        }
+    }
+    let bits = number(meta::GENERATION_BITS)?.filter(|bits| (4..=24).contains(bits));
+    let bits = bits.ok_or_else(|| OpenError::Damaged {
+        path: path.to_owned(),
+        detail: "it does not say how its generations are cut".into(),
+    })?;
+    let view = View::new(options.max_skus, bits as u32, 0);
+    let limits = options.limits;
+    let shared = Arc::new(Shared { database, view, options });
+    shared.replay(1).map_err(|error| OpenError::read(path, error))?;
+    let started = journal::start(Arc::clone(&shared), limits);
+    let (journal, thread) = started.map_err(|error| OpenError::io(path, error))?;
+    Ok(Store {
+        shared,
+        journal,
+        thread: Mutex::new(Some(thread)),
+        path: path.to_owned(),
+        _lock: lock,
+    })
+}
+
+fn fresh(database: &Handle, options: &Options) -> Result<(), redb::Error> {
+    use redb::ReadableDatabase;
+    let Some(open) = database.get() else { return Ok(()) };
+    let empty = open.begin_read()?.list_tables()?.next().is_none();
+    if empty { initialise(&open, options) } else { Ok(()) }
+}

@@ -1,0 +1,420 @@
+//! The fold of the journal, in memory: what is true and durable, readable by anybody without asking an actor.
+//!
+//! Written by the journal's thread alone, after each commit; a reader waits at most for the fold of one fact, never for a
+//! commit. Decided but not yet durable state lives with the actors and never here. Asking the actors for reads was rejected:
+//! a read would then queue behind writes, and would show what a power cut takes back.
+
+mod baskets;
+mod cells;
+mod keys;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use parking_lot::{Mutex, RwLock};
+
+use crate::domain::fact::{Outcome, Subject};
+use crate::domain::reservation::{Reservation, State};
+use crate::domain::stock::{Stock, evolve};
+use crate::domain::units::{Id, Time};
+use crate::domain::warehouse::Warehouse;
+
+use super::append::{Fold, Folded, SkuIndex};
+use super::codec::Stored;
+use super::remembered::{self, Generation, Why};
+
+use baskets::Baskets;
+pub(crate) use cells::Cells;
+pub use keys::{Keys, TooManySkus};
+
+/// A dead letter, as the list of them shows it. The event itself is in its fact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Where.
+    pub warehouse: Id,
+    /// Of which SKU; empty when it speaks of none.
+    pub sku: Box<str>,
+    /// What its actor died with.
+    pub error: Box<str>,
+    /// `open`, `replayed` or `discarded` (`restored` is `open` again).
+    pub state: Box<str>,
+    /// When its state was last decided.
+    pub recorded: Time,
+}
+
+/// The SKUs and the reservations of one warehouse.
+#[derive(Default)]
+struct Shelf {
+    skus: RwLock<BTreeMap<Id, SkuIndex>>,
+    baskets: RwLock<Baskets>,
+}
+
+/// A catalogue page: each SKU with its entry as JSON.
+pub type CataloguePage = Vec<(Id, Arc<str>)>;
+
+/// What has changed since the last snapshot, beside the SKUs (whose cells know it themselves).
+#[derive(Default, Debug)]
+pub(crate) struct Dirty {
+    pub(crate) reservations: BTreeSet<(Id, Id)>,
+    pub(crate) warehouses: BTreeSet<Id>,
+    pub(crate) catalogue: BTreeSet<Id>,
+    pub(crate) letters: BTreeSet<u64>,
+}
+
+/// The committed state of the node.
+pub struct View {
+    keys: Keys,
+    pub(crate) cells: Cells,
+    shelves: ArcSwap<BTreeMap<Id, Arc<Shelf>>>,
+    warehouses: ArcSwap<BTreeMap<Id, Arc<Warehouse>>>,
+    warehouse_seqs: Mutex<BTreeMap<Id, u64>>,
+    catalogue: RwLock<BTreeMap<Id, (Arc<str>, u64)>>,
+    letters: RwLock<BTreeMap<u64, (DeadLetter, u64)>>,
+    pub(crate) live: ArcSwap<Vec<Arc<Generation>>>,
+    generation_bits: u32,
+    durable: AtomicU64,
+    changes: AtomicU64,
+    pub(crate) dirty: Mutex<Dirty>,
+}
+
+impl View {
+    /// An empty view whose first live generation is `first_live`.
+    pub(crate) fn new(max_skus: usize, generation_bits: u32, first_live: u64) -> View {
+        View {
+            keys: Keys::new(max_skus),
+            cells: Cells::new(),
+            shelves: ArcSwap::default(),
+            warehouses: ArcSwap::default(),
+            warehouse_seqs: Mutex::default(),
+            catalogue: RwLock::default(),
+            letters: RwLock::default(),
+            live: ArcSwap::from_pointee(vec![Arc::new(Generation::new(first_live, generation_bits))]),
+            generation_bits,
+            durable: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
+            dirty: Mutex::default(),
+        }
+    }
+
+    /// Names and indices of all SKUs anybody has named.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// The sequence of the newest durable fact; 0: none.
+    pub fn durable_seq(&self) -> u64 {
+        self.durable.load(Ordering::Acquire)
+    }
+
+    /// Rises with every change of the view; equal numbers, equal view.
+    pub fn change_counter(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// Looks at a SKU's state and at the sequence of its last fact. The look must be short: folds of its shard wait for it.
+    pub fn read<R>(&self, sku: SkuIndex, look: impl FnOnce(Option<&Stock>, u64) -> R) -> R {
+        self.cells.read(sku, look)
+    }
+
+    /// A copy of a SKU's state.
+    pub fn stock(&self, sku: SkuIndex) -> Option<Stock> {
+        self.cells.read(sku, |stock, _| stock.cloned())
+    }
+
+    /// All warehouses.
+    pub fn warehouses(&self) -> Arc<BTreeMap<Id, Arc<Warehouse>>> {
+        self.warehouses.load_full()
+    }
+
+    /// One warehouse.
+    pub fn warehouse(&self, id: &str) -> Option<Arc<Warehouse>> {
+        self.warehouses.load().get(id).cloned()
+    }
+
+    /// A page of the SKUs that have state in a warehouse, by id, after the one named.
+    pub fn skus_of(&self, warehouse: &str, after: Option<&str>, limit: usize) -> Vec<(Id, SkuIndex)> {
+        let Some(shelf) = self.shelf(warehouse) else {
+            return Vec::new();
+        };
+        let skus = shelf.skus.read();
+        let from = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        skus.range::<str, _>(from)
+            .take(limit)
+            .map(|(id, at)| (id.clone(), *at))
+            .collect()
+    }
+
+    /// How many SKUs have state in a warehouse.
+    pub fn sku_count(&self, warehouse: &str) -> usize {
+        self.shelf(warehouse).map_or(0, |shelf| shelf.skus.read().len())
+    }
+
+    /// One reservation.
+    pub fn reservation(&self, warehouse: &str, id: &str) -> Option<Arc<Reservation>> {
+        self.shelf(warehouse)?.baskets.read().get(id).cloned()
+    }
+
+    /// A page of a warehouse's reservations, by id, after the one named; of one state, or of all.
+    pub fn reservations(
+        &self,
+        warehouse: &str,
+        state: Option<State>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Vec<Arc<Reservation>> {
+        let shelf = self.shelf(warehouse);
+        shelf.map_or_else(Vec::new, |shelf| shelf.baskets.read().page(state, after, limit))
+    }
+
+    /// How many baskets a warehouse holds now.
+    pub fn held_count(&self, warehouse: &str) -> usize {
+        self.shelf(warehouse)
+            .map_or(0, |shelf| shelf.baskets.read().count(State::Held))
+    }
+
+    /// One catalogue entry, as JSON.
+    pub fn catalogue_entry(&self, sku: &str) -> Option<Arc<str>> {
+        let catalogue = self.catalogue.read();
+        catalogue
+            .get(sku)
+            .map(|(entry, _)| Arc::clone(entry))
+            .filter(|entry| !entry.is_empty())
+    }
+
+    /// A page of the catalogue, by SKU, after the one named.
+    pub fn catalogue(&self, after: Option<&str>, limit: usize) -> CataloguePage {
+        let catalogue = self.catalogue.read();
+        let from = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let present = catalogue.range::<str, _>(from).filter(|(_, (entry, _))| !entry.is_empty());
+        present
+            .take(limit)
+            .map(|(sku, (entry, _))| (sku.clone(), Arc::clone(entry)))
+            .collect()
+    }
+
+    /// A page of the dead letters, newest first, below a sequence; of one state, or of all.
+    pub fn dead_letters(&self, state: Option<&str>, before: Option<u64>, limit: usize) -> Vec<(u64, DeadLetter)> {
+        let letters = self.letters.read();
+        let older = letters.range(..before.unwrap_or(u64::MAX)).rev();
+        let fitting = older.filter(|(_, (letter, _))| state.is_none_or(|state| *letter.state == *state));
+        fitting.take(limit).map(|(seq, (letter, _))| (*seq, letter.clone())).collect()
+    }
+
+    /// One dead letter, by the sequence of the fact that made it.
+    pub fn dead_letter(&self, seq: u64) -> Option<DeadLetter> {
+        self.letters.read().get(&seq).map(|(letter, _)| letter.clone())
+    }
+
+    fn shelf(&self, warehouse: &str) -> Option<Arc<Shelf>> {
+        self.shelves.load().get(warehouse).cloned()
+    }
+
+    fn shelf_or_new(&self, warehouse: &str) -> Arc<Shelf> {
+        if let Some(shelf) = self.shelf(warehouse) {
+            return shelf;
+        }
+        // Only the journal's thread and the start, before it, come here: nobody else adds a shelf meanwhile.
+        let mut shelves = BTreeMap::clone(&self.shelves.load());
+        let shelf = Arc::clone(shelves.entry(Id::trusted(warehouse)).or_default());
+        self.shelves.store(Arc::new(shelves));
+        shelf
+    }
+
+    /// The live generation of a sequence, made when it is the next one; `None` when it is sealed.
+    fn generation(&self, seq: u64) -> Option<Arc<Generation>> {
+        let number = seq >> self.generation_bits;
+        let live = self.live.load();
+        match live.iter().rev().find(|generation| generation.number <= number) {
+            Some(generation) if generation.number == number => Some(Arc::clone(generation)),
+            Some(_) => {
+                let new = Arc::new(Generation::new(number, self.generation_bits));
+                let mut longer = Vec::clone(&live);
+                longer.push(Arc::clone(&new));
+                self.live.store(Arc::new(longer));
+                Some(new)
+            }
+            None => None,
+        }
+    }
+}
+
+/// The fold. Only the journal's thread calls these, and the start before that thread exists.
+impl View {
+    /// Folds one durable fact, which its decider has described.
+    pub(crate) fn fold(&self, folded: Folded, seq: u64) {
+        self.remember(&folded, seq);
+        self.letter(&folded, seq);
+        match folded.fold {
+            Fold::Sku {
+                sku,
+                version,
+                changes,
+                business,
+            } if !changes.is_empty() => {
+                let new = self.cells.fold(sku, seq, |stock| {
+                    evolve(stock, &changes, business, folded.recorded);
+                    stock.version = version;
+                });
+                if new && let Some((warehouse, name)) = self.keys.names(sku) {
+                    let shelf = self.shelf_or_new(warehouse.as_str());
+                    shelf.skus.write().insert(name, sku);
+                }
+            }
+            Fold::Sku { .. } => {}
+            Fold::Reservation { warehouse, reservation } => {
+                let id = reservation.id.clone();
+                let shelf = self.shelf_or_new(warehouse.as_str());
+                if shelf.baskets.write().put(Arc::new(*reservation), seq) {
+                    self.dirty.lock().reservations.insert((warehouse, id));
+                }
+            }
+            Fold::Warehouse(warehouse) => {
+                let id = warehouse.id.clone();
+                if self.put_warehouse(*warehouse, seq) {
+                    self.dirty.lock().warehouses.insert(id);
+                }
+            }
+            Fold::Catalogue { sku, entry } => {
+                if self.put_catalogue(&sku, &entry, seq) {
+                    self.dirty.lock().catalogue.insert(sku);
+                }
+            }
+            Fold::DeadLetter { letter, action } => self.settle(letter, &action, folded.recorded, seq),
+        }
+    }
+
+    /// Folds one fact as it was read back. It goes through [`View::fold`], so that the two cannot disagree.
+    pub(crate) fn fold_stored(&self, stored: Stored) {
+        let seq = stored.fact.seq;
+        let folded = self.folded(stored);
+        self.fold(folded, seq);
+    }
+
+    /// What a fact does to the view, as its decider would have described it.
+    pub(crate) fn folded(&self, stored: Stored) -> Folded {
+        let Stored { fact, memory } = stored;
+        let (warehouse, origin) = (&fact.warehouse, &fact.origin);
+        let id = memory
+            .id
+            .then(|| remembered::hash(warehouse.as_str(), origin.source.as_str(), origin.id.as_str()));
+        let fold = match fact.subject {
+            Subject::Sku {
+                sku,
+                version,
+                changes,
+                after: _,
+            } => Fold::Sku {
+                sku: self.keys.intern_known(warehouse.as_str(), sku.as_str()),
+                version,
+                changes,
+                business: fact.business,
+            },
+            Subject::Reservation(reservation) => Fold::Reservation {
+                warehouse: fact.warehouse,
+                reservation,
+            },
+            Subject::Warehouse(warehouse) => Fold::Warehouse(warehouse),
+            Subject::Catalogue { sku, entry } => Fold::Catalogue { sku, entry },
+            Subject::DeadLetter { letter, action } => Fold::DeadLetter { letter, action },
+        };
+        Folded {
+            fold,
+            recorded: fact.recorded,
+            id,
+            voids: memory.voids,
+            keep_forever: memory.keep_forever,
+            noted: Why::of(&fact.outcome).map(|_| fact.outcome),
+        }
+    }
+
+    /// Everything up to `seq` is durable and folded.
+    pub(crate) fn set_durable(&self, seq: u64) {
+        self.durable.fetch_max(seq, Ordering::Release);
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+
+    fn warehouse_of(&self, fold: &Fold) -> Id {
+        match fold {
+            Fold::Sku { sku, .. } => self.keys.names(*sku).map_or_else(Id::no_lot, |(warehouse, _)| warehouse),
+            Fold::Reservation { warehouse, .. } => warehouse.clone(),
+            Fold::Warehouse(warehouse) => warehouse.id.clone(),
+            Fold::Catalogue { .. } | Fold::DeadLetter { .. } => Id::no_lot(),
+        }
+    }
+
+    fn remember(&self, folded: &Folded, seq: u64) {
+        let Some(generation) = self.generation(seq) else {
+            return;
+        };
+        for hash in [folded.id, folded.voids].into_iter().flatten() {
+            generation.remember(hash, seq, folded.keep_forever);
+        }
+        let sku = match folded.fold {
+            Fold::Sku { sku, .. } => Some(sku),
+            _ => None,
+        };
+        let why = folded.noted.as_ref().and_then(Why::of);
+        let noted = why.map(|why| (why, self.warehouse_of(&folded.fold)));
+        generation.note(seq, sku, noted, folded.recorded);
+    }
+
+    fn letter(&self, folded: &Folded, seq: u64) {
+        let Some(Outcome::DeadLetter { error }) = &folded.noted else {
+            return;
+        };
+        let names = match &folded.fold {
+            Fold::Sku { sku, .. } => self.keys.names(*sku),
+            _ => None,
+        };
+        let letter = DeadLetter {
+            warehouse: self.warehouse_of(&folded.fold),
+            sku: names.map_or_else(Box::default, |(_, sku)| sku.as_str().into()),
+            error: error.clone(),
+            state: "open".into(),
+            recorded: folded.recorded,
+        };
+        let mut letters = self.letters.write();
+        if let std::collections::btree_map::Entry::Vacant(place) = letters.entry(seq) {
+            place.insert((letter, seq));
+            self.dirty.lock().letters.insert(seq);
+        }
+    }
+
+    fn settle(&self, letter: u64, action: &str, recorded: Time, seq: u64) {
+        let mut letters = self.letters.write();
+        if let Some((known, at)) = letters.get_mut(&letter)
+            && *at < seq
+        {
+            known.state = if action == "restored" { "open" } else { action }.into();
+            known.recorded = recorded;
+            *at = seq;
+            self.dirty.lock().letters.insert(letter);
+        }
+    }
+
+    fn put_warehouse(&self, warehouse: Warehouse, seq: u64) -> bool {
+        let mut seqs = self.warehouse_seqs.lock();
+        let known = seqs.entry(warehouse.id.clone()).or_default();
+        if *known >= seq {
+            return false;
+        }
+        *known = seq;
+        let mut all = BTreeMap::clone(&self.warehouses.load());
+        all.insert(warehouse.id.clone(), Arc::new(warehouse));
+        self.warehouses.store(Arc::new(all));
+        true
+    }
+
+    /// A removed entry stays as an empty one until the snapshot has forgotten it, so that its sequence is not lost.
+    fn put_catalogue(&self, sku: &Id, entry: &str, seq: u64) -> bool {
+        let mut catalogue = self.catalogue.write();
+        if catalogue.get(sku).is_some_and(|(_, known)| *known >= seq) {
+            return false;
+        }
+        catalogue.insert(sku.clone(), (entry.into(), seq));
+        true
+    }
+}

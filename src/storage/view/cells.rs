@@ -1,0 +1,93 @@
+//! The committed state of every SKU, by index: written by the journal's thread alone, read by anybody.
+//!
+//! A reader locks one of 64 shards for as long as it looks at one SKU, and the journal's thread for as long as it folds one
+//! fact: nobody waits for a commit. A persistent map was rejected: it copies on every fact what a lock of 50 ns protects.
+
+use parking_lot::RwLock;
+
+use crate::domain::stock::Stock;
+use crate::storage::append::SkuIndex;
+
+const SHARDS: usize = 64;
+
+/// A SKU's state, the last fact in it, and how much of it the snapshot rows have.
+struct Cell {
+    stock: Stock,
+    seq: u64,
+    saved: u64,
+}
+
+/// All cells, sharded by index.
+pub(crate) struct Cells {
+    shards: Box<[RwLock<Vec<Option<Box<Cell>>>>]>,
+}
+
+impl Cells {
+    pub(crate) fn new() -> Cells {
+        Cells {
+            shards: (0..SHARDS).map(|_| RwLock::new(Vec::new())).collect(),
+        }
+    }
+
+    fn place(&self, index: SkuIndex) -> (&RwLock<Vec<Option<Box<Cell>>>>, usize) {
+        let index = index.0 as usize;
+        (&self.shards[index % SHARDS], index / SHARDS)
+    }
+
+    pub(crate) fn read<R>(&self, index: SkuIndex, look: impl FnOnce(Option<&Stock>, u64) -> R) -> R {
+        let (shard, at) = self.place(index);
+        let shard = shard.read();
+        match shard.get(at).and_then(Option::as_deref) {
+            Some(cell) => look(Some(&cell.stock), cell.seq),
+            None => look(None, 0),
+        }
+    }
+
+    /// Changes a SKU by the fact `seq`, unless that fact is in it already. Says whether the SKU is new.
+    pub(crate) fn fold(&self, index: SkuIndex, seq: u64, change: impl FnOnce(&mut Stock)) -> bool {
+        let (shard, at) = self.place(index);
+        let mut shard = shard.write();
+        if shard.len() <= at {
+            shard.resize_with(at + 1, || None);
+        }
+        let new = shard[at].is_none();
+        let cell = shard[at].get_or_insert_with(|| {
+            Box::new(Cell {
+                stock: Stock::default(),
+                seq: 0,
+                saved: 0,
+            })
+        });
+        if seq > cell.seq {
+            change(&mut cell.stock);
+            cell.seq = seq;
+        }
+        new
+    }
+
+    /// Puts a SKU as a snapshot row has it.
+    pub(crate) fn restore(&self, index: SkuIndex, stock: Stock, seq: u64) {
+        let (shard, at) = self.place(index);
+        let mut shard = shard.write();
+        if shard.len() <= at {
+            shard.resize_with(at + 1, || None);
+        }
+        shard[at] = Some(Box::new(Cell { stock, seq, saved: seq }));
+    }
+
+    /// The state of a SKU that has changed since it was last saved.
+    pub(crate) fn unsaved<R>(&self, index: SkuIndex, look: impl FnOnce(&Stock, u64) -> R) -> Option<R> {
+        let (shard, at) = self.place(index);
+        let shard = shard.read();
+        let cell = shard.get(at)?.as_deref()?;
+        (cell.seq > cell.saved).then(|| look(&cell.stock, cell.seq))
+    }
+
+    /// A snapshot row up to `seq` is durable.
+    pub(crate) fn saved(&self, index: SkuIndex, seq: u64) {
+        let (shard, at) = self.place(index);
+        if let Some(Some(cell)) = shard.write().get_mut(at) {
+            cell.saved = cell.saved.max(seq);
+        }
+    }
+}

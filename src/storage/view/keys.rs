@@ -1,0 +1,158 @@
+//! Names to small numbers: a SKU in a warehouse becomes a [`SkuIndex`], so that the hot path hashes two texts once.
+//!
+//! Sharded by hash with short locks. A concurrent map crate was rejected: the table never removes anything, which makes
+//! the simplest thing the fastest. Bounded: past `max_skus` a new pair is refused at the door; replay is never refused.
+
+use std::hash::{BuildHasher, Hash, Hasher};
+
+use hashbrown::HashTable;
+use parking_lot::RwLock;
+
+use crate::domain::units::Id;
+use crate::storage::append::SkuIndex;
+
+const SHARDS: usize = 64;
+
+/// One known pair. The warehouse is a number within [`Keys`], since there are few of them.
+struct Entry {
+    warehouse: u32,
+    index: u32,
+    sku: Id,
+}
+
+/// Every (warehouse, SKU) anybody has named, and its index. Entries are never removed while the process lives.
+pub struct Keys {
+    hasher: foldhash::fast::RandomState,
+    shards: Box<[RwLock<HashTable<Entry>>]>,
+    warehouses: RwLock<Vec<Id>>,
+    names: RwLock<Vec<(u32, Id)>>,
+    max_skus: usize,
+}
+
+/// No room for one more SKU: the configured `max_skus` is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManySkus;
+
+impl Keys {
+    /// An empty table for at most `max_skus` pairs.
+    pub(crate) fn new(max_skus: usize) -> Keys {
+        Keys {
+            hasher: foldhash::fast::RandomState::default(),
+            shards: (0..SHARDS).map(|_| RwLock::new(HashTable::new())).collect(),
+            warehouses: RwLock::new(Vec::new()),
+            names: RwLock::new(Vec::new()),
+            max_skus: max_skus.min(u32::MAX as usize - 1),
+        }
+    }
+
+    fn hash(&self, warehouse: u32, sku: &str) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        warehouse.hash(&mut hasher);
+        sku.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn shard(&self, hash: u64) -> &RwLock<HashTable<Entry>> {
+        // The high bits choose the shard; the table itself uses the low and the highest seven.
+        &self.shards[(hash >> 48) as usize % SHARDS]
+    }
+
+    fn warehouse(&self, warehouse: &str) -> Option<u32> {
+        let known = self.warehouses.read();
+        known.iter().position(|id| id.as_str() == warehouse).map(|at| at as u32)
+    }
+
+    /// The index of a pair, when it has one.
+    pub fn find(&self, warehouse: &str, sku: &str) -> Option<SkuIndex> {
+        let warehouse = self.warehouse(warehouse)?;
+        let hash = self.hash(warehouse, sku);
+        let table = self.shard(hash).read();
+        table
+            .find(hash, |entry| entry.warehouse == warehouse && entry.sku.as_str() == sku)
+            .map(|entry| SkuIndex(entry.index))
+    }
+
+    /// The index of a pair, which it gets now when it has none. That alone shows nobody anything.
+    pub fn intern(&self, warehouse: &str, sku: &str) -> Result<SkuIndex, TooManySkus> {
+        match self.find(warehouse, sku) {
+            Some(index) => Ok(index),
+            None => self.add(warehouse, sku, self.max_skus),
+        }
+    }
+
+    /// As [`Keys::intern`], for what is in the journal already: a limit lowered since must not stop a start.
+    pub(crate) fn intern_known(&self, warehouse: &str, sku: &str) -> SkuIndex {
+        let found = self.find(warehouse, sku);
+        found.unwrap_or_else(|| {
+            self.add(warehouse, sku, u32::MAX as usize - 1)
+                .expect("four thousand million SKUs do not fit in memory")
+        })
+    }
+
+    fn add(&self, warehouse: &str, sku: &str, limit: usize) -> Result<SkuIndex, TooManySkus> {
+        let number = self.warehouse(warehouse).unwrap_or_else(|| {
+            let mut known = self.warehouses.write();
+            let at = known.iter().position(|id| id.as_str() == warehouse);
+            at.unwrap_or_else(|| {
+                known.push(Id::trusted(warehouse));
+                known.len() - 1
+            }) as u32
+        });
+        let hash = self.hash(number, sku);
+        let mut table = self.shard(hash).write();
+        if let Some(entry) = table.find(hash, |entry| entry.warehouse == number && entry.sku.as_str() == sku) {
+            return Ok(SkuIndex(entry.index));
+        }
+        let mut names = self.names.write();
+        if names.len() >= limit {
+            return Err(TooManySkus);
+        }
+        let index = names.len() as u32;
+        let sku = Id::trusted(sku);
+        names.push((number, sku.clone()));
+        drop(names);
+        let entry = Entry {
+            warehouse: number,
+            index,
+            sku,
+        };
+        table.insert_unique(hash, entry, |entry| self.hash(entry.warehouse, entry.sku.as_str()));
+        Ok(SkuIndex(index))
+    }
+
+    /// The warehouse and SKU of an index; `None` for an index of another process's life.
+    pub fn names(&self, index: SkuIndex) -> Option<(Id, Id)> {
+        let (warehouse, sku) = self.names.read().get(index.0 as usize).cloned()?;
+        let warehouse = self.warehouses.read().get(warehouse as usize).cloned()?;
+        Some((warehouse, sku))
+    }
+
+    /// How many pairs have an index.
+    pub fn len(&self) -> usize {
+        self.names.read().len()
+    }
+
+    /// Whether no pair has one.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pair_keeps_its_index_and_a_full_table_refuses_only_new_ones() {
+        let keys = Keys::new(2);
+        let milk = keys.intern("w", "milk").unwrap();
+        let other = keys.intern("v", "milk").unwrap();
+        assert_ne!(milk, other);
+        assert_eq!(keys.intern("w", "milk"), Ok(milk));
+        assert_eq!(keys.intern("w", "bread"), Err(TooManySkus));
+        assert_eq!(keys.find("v", "milk"), Some(other));
+        assert_eq!(keys.names(other).unwrap().0.as_str(), "v");
+        assert_eq!(keys.intern_known("w", "bread"), SkuIndex(2));
+        assert_eq!(keys.find("w", "nothing"), None);
+    }
+}
