@@ -10,7 +10,8 @@ use std::process::Command;
 const NEWER: [&str; 3] = ["notify-reload", "RestartSteps", "RestartMaxDelaySec"];
 
 fn unit() -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/shelfd.service")).unwrap()
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/shelfd.service"))
+        .expect("the unit is in systemd/")
 }
 
 /// The last value of an option, which is the one that counts.

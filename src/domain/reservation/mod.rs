@@ -16,8 +16,28 @@
 //! - `expected_version` 0 asks for a basket that is not there yet.
 //! - By contract the caller has expired what is due before it asks: a decision never meets a dead claim.
 
+use super::available::at_risk_changes;
 use super::fact::Changes;
+use super::refusal::{Code, Refusal};
+use super::stock::{Context, Stock, evolve};
 use super::units::{Day, Id, Time};
+
+mod confirm;
+mod end;
+mod hold;
+mod sale;
+
+#[cfg(test)]
+mod tests;
+
+pub use confirm::confirm;
+pub use end::{cancel, expire, extend};
+pub use hold::{MAX_LINES, MAX_SHELF_LIFE_DAYS, hold};
+pub use sale::sale;
+
+/// Where a command finds the stock of each SKU of the basket, of its lines before and after; `None`: a SKU of which
+/// nothing is known, so that nothing of it is available.
+pub type Stocks<'a> = dyn Fn(&Id) -> Option<&'a Stock> + 'a;
 
 /// Where a reservation stands. The three ends are final.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -188,8 +208,70 @@ pub struct BasketDecision {
     pub what: &'static str,
     /// When it happened, by the business clock.
     pub business: Time,
+    /// Whether its time was too far ahead, so that it was taken at its arrival: the caller's clock is to be reported.
+    pub clock_ahead: bool,
     /// The basket after it.
     pub after: Reservation,
     /// One for each SKU that it changes; empty for a repetition. They are true together or not at all.
     pub lines: Vec<LineFact>,
+}
+
+/// The basket, or the refusal of a command on one that nobody knows.
+fn known(existing: Option<&Reservation>) -> Result<&Reservation, Refusal> {
+    let detail = "this warehouse knows no reservation of that id; it may be older than what is remembered";
+    existing.ok_or_else(|| Refusal::new(Code::UnknownReservation, detail))
+}
+
+/// Refuses a basket that has ended: the three ends are final.
+fn refuse_ended(basket: &Reservation) -> Result<(), Refusal> {
+    let code = match basket.state {
+        State::Held => return Ok(()),
+        State::Confirmed => Code::AlreadyConfirmed,
+        State::Cancelled => Code::AlreadyCancelled,
+        State::Expired => Code::AlreadyExpired,
+    };
+    let (id, state) = (&basket.id, basket.state.as_str());
+    Err(Refusal::new(
+        code,
+        format!("reservation {id} is {state}, which is final; hold a new one under a new id"),
+    ))
+}
+
+/// The answer to a repetition: the basket as it is now.
+fn same(basket: &Reservation, what: &'static str, ctx: &Context<'_>) -> BasketDecision {
+    BasketDecision {
+        reply: Reply::Same,
+        what,
+        business: ctx.now,
+        clock_ahead: false,
+        after: basket.clone(),
+        lines: Vec::new(),
+    }
+}
+
+/// The makings of a SKU's fact, `None` when nothing changes. With `resettle`, what the changes mean for the promises of
+/// others follows them; without, the caller knows that they mean nothing.
+fn line_fact(sku: &Id, stock: &Stock, mut changes: Changes, resettle: bool, ctx: &Context<'_>) -> Option<LineFact> {
+    if changes.is_empty() {
+        return None;
+    }
+    if resettle {
+        // Only what promises depend on is copied: the recent book can be long.
+        let shelf = (stock.lots.clone(), stock.claims.clone());
+        let mut after = Stock {
+            lots: shelf.0,
+            claims: shelf.1,
+            dated: stock.dated,
+            ..Stock::default()
+        };
+        evolve(&mut after, &changes, ctx.now, ctx.now);
+        changes.extend(at_risk_changes(&after, ctx.today));
+    }
+    Some(LineFact {
+        sku: sku.clone(),
+        changes,
+        found: 0,
+        expired_lot: None,
+        included_in_count: false,
+    })
 }
