@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod config;
 pub mod domain;
+pub mod ingress;
 pub mod storage;
 pub mod systemd;
 pub mod telemetry;
