@@ -175,3 +175,49 @@ pub fn config_keys(page: &str, keys: &[&str]) -> Vec<String> {
     let missing = keys.iter().filter(|key| !said(key.rsplit('.').next().unwrap_or(key)));
     missing.map(|key| format!("config.toml does not say {key}")).collect()
 }
+
+/// Whether the node is put together here; before that, keys and metrics wait for their users.
+fn assembled(sources: &[Source]) -> bool {
+    sources
+        .iter()
+        .any(|source| source.path == "src/app.rs" || source.path == "src/app/mod.rs")
+}
+
+/// Every key of the table is read by somebody: one that is not is a promise that nothing keeps.
+pub fn unread_keys(sources: &[Source], keys: &[&str]) -> Vec<String> {
+    if !assembled(sources) {
+        return Vec::new();
+    }
+    let readers: Vec<&Source> = sources
+        .iter()
+        .filter(|source| source.path.starts_with("src/") && !source.path.starts_with("src/config/"))
+        .collect();
+    let read = |name: &str| {
+        let reads = |source: &&Source| source.words(name).into_iter().any(|at| !source.is_test(at));
+        readers.iter().any(reads)
+    };
+    let unread = keys.iter().filter(|key| !read(key.rsplit('.').next().unwrap_or(key)));
+    unread.map(|key| format!("nothing reads the key {key}")).collect()
+}
+
+/// Every metric of the table is recorded by somebody.
+pub fn unrecorded_metrics(sources: &[Source], table: &[&str]) -> Vec<String> {
+    if !assembled(sources) {
+        return Vec::new();
+    }
+    let named = |source: &Source, name: &str| source.uncommented.contains(&format!("\"{name}\""));
+    let recorded = |name: &str| {
+        let elsewhere = sources
+            .iter()
+            .any(|s| s.path.starts_with("src/") && s.path != "src/telemetry.rs" && named(s, name));
+        elsewhere
+            || sources
+                .iter()
+                .any(|s| s.path == "src/telemetry.rs" && s.uncommented.contains(&format!("!(\"{name}\"")))
+    };
+    table
+        .iter()
+        .filter(|name| !recorded(name))
+        .map(|name| format!("nothing records the metric {name}"))
+        .collect()
+}

@@ -39,6 +39,18 @@ fn an_arrow_that_turns_back_is_found() {
         .is_empty()
     );
     assert!(found("src/main.rs", "use shelfd::cli;\n").is_empty());
+    assert_eq!(
+        found("src/storage/x.rs", "use super::super::actors;\n"),
+        ["src/storage/x.rs:1: climbs to the root; write crate::"]
+    );
+    assert_eq!(found("src/storage/mod.rs", "use super::actors;\n").len(), 1);
+    assert!(
+        found(
+            "src/storage/x.rs",
+            "use super::tables;\n#[cfg(test)]\nmod tests {\n use super::super::a;\n}\n"
+        )
+        .is_empty()
+    );
 }
 
 #[test]
@@ -226,5 +238,26 @@ fn a_key_off_its_page_is_found() {
     assert_eq!(
         pages::config_keys("listen = 1\n# max_rows\n", &["http.listen", "http.max_rows"]),
         ["config.toml does not say http.max_rows"]
+    );
+}
+
+#[test]
+fn a_key_that_nothing_reads_and_a_metric_that_nothing_records_are_found() {
+    let app = Source::new(
+        "src/app.rs",
+        "fn f(c: Config) { g(c.http.max_rows); counter!(\"a\") } // listen \"b\"\n",
+    );
+    let tree = [app, Source::new("src/config/mod.rs", "struct Http { listen: X }\n")];
+    assert_eq!(
+        pages::unread_keys(&tree, &["http.max_rows", "http.listen"]),
+        ["nothing reads the key http.listen"]
+    );
+    assert_eq!(
+        pages::unrecorded_metrics(&tree, &["a", "b"]),
+        ["nothing records the metric b"]
+    );
+    assert!(
+        pages::unread_keys(&tree[1..], &["http.listen"]).is_empty(),
+        "the node is not put together yet"
     );
 }
