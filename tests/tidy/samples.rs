@@ -170,21 +170,27 @@ fn a_forgotten_file_is_found() {
 
 #[test]
 fn a_table_off_its_page_or_without_a_lifetime_is_found() {
-    let good = "/// Key: sequence. Size: 160 bytes a fact.\n/// Lifetime: `history_days`.\npub const A: TableDefinition<u64, &[u8]> =\n    TableDefinition::new(\"a\");\n";
-    let bad = "/// Key: id.\npub const B: TableDefinition<u64, u64> = TableDefinition::new(\"b\");\n";
-    assert!(pages::tables(&[Source::new("src/storage/tables.rs", good)]).is_empty());
-    let found = pages::tables(&[Source::new("src/storage/tables.rs", &format!("{good}{bad}"))]);
-    assert_eq!(found.len(), 2, "{found:?}");
+    let head = "//! | table | key | size | lifetime |\n//! |---|---|---|---|\n//! | `a` | id | 8 B | the store's |\n";
+    let good = format!("{head}const A: TableDefinition<u64, u64> = TableDefinition::new(\"a\");\n");
+    let other = "const B: TableDefinition<u64, u64> =\n    TableDefinition::new(\"b\");\n";
+    let found = |page: &str| pages::tables(&[Source::new("src/storage/tables.rs", page)]);
+    assert!(found(&good).is_empty());
+    assert_eq!(
+        found(&format!("{good}{other}")),
+        ["src/storage/tables.rs:6: table \"b\" has no full row on the page"]
+    );
+    assert_eq!(found(&good.replace("8 B", "")).len(), 1);
+    assert_eq!(found(&good.replace("lifetime", "value")).len(), 1);
     assert_eq!(
         pages::tables(&[
-            Source::new("src/storage/tables.rs", good),
-            Source::new("src/storage/x.rs", bad)
+            Source::new("src/storage/tables.rs", &good),
+            Source::new("src/storage/x.rs", other)
         ])
         .len(),
         1
     );
     assert_eq!(
-        pages::tables(&[Source::new("src/storage/x.rs", bad)]).len(),
+        pages::tables(&[Source::new("src/storage/x.rs", other)]).len(),
         2,
         "the page is missing, too"
     );
