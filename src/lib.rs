@@ -1,9 +1,9 @@
 //! The map of the house: see ARCHITECTURE.md.
 
+pub mod actors;
 pub mod cli;
 pub mod config;
 pub mod domain;
-pub mod ingress;
 pub mod storage;
 pub mod systemd;
 pub mod telemetry;

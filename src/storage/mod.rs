@@ -6,8 +6,11 @@
 pub mod append;
 mod backend;
 pub mod codec;
-mod database;
+mod cursor;
+pub mod database;
 pub mod journal;
+pub mod payload;
+pub mod recent;
 mod record;
 pub mod remembered;
 pub mod store;

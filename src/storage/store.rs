@@ -11,10 +11,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crate::domain::fact::Fact;
+use crate::domain::units::Time;
 use parking_lot::Mutex;
 
 use super::backend::Backends;
 use super::codec::Stored;
+use super::cursor::Cursors;
 use super::database::{Handle, parse};
 use super::journal::{self, JournalHandle};
 use super::remembered::{GENERATION_BITS, Lookup};
@@ -67,6 +69,7 @@ pub(crate) struct Shared {
     pub(crate) database: Handle,
     pub(crate) view: View,
     pub(crate) options: Options,
+    pub(crate) cursors: Cursors,
 }
 
 /// Rows read in one transaction while replaying.
@@ -151,6 +154,20 @@ impl Store {
     /// The committed state.
     pub fn view(&self) -> &View {
         &self.shared.view
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Whether the journal's thread runs. It heals a failing disk by itself; only a defect, or [`Store::close`], ends it.
+    pub fn journal_runs(&self) -> bool {
+        self.thread.lock().as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
+    /// When the newest fact was recorded; `None` in an empty journal. The node's clock starts no earlier.
+    pub fn newest_recorded(&self) -> Result<Option<Time>, ReadError> {
+        Ok(self.fact(self.view().durable_seq())?.map(|fact| fact.recorded))
     }
 
     /// The journal.

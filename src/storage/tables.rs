@@ -56,6 +56,10 @@ pub(crate) mod meta {
     pub(crate) const JOURNAL_FLOOR: &str = "journal_floor";
     /// Counts the probes of a store that is recovering: a row whose only use is to be written.
     pub(crate) const PROBE: &str = "probe";
+    /// How far a follower has come; see `cursor`.
+    pub(crate) fn cursor(name: &str) -> String {
+        format!("cursor/{name}")
+    }
     /// A random name of this store (16 bytes), made once.
     pub(crate) const STORE_ID: &str = "store_id";
 }

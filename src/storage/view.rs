@@ -7,6 +7,7 @@
 mod baskets;
 mod cells;
 mod keys;
+mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;

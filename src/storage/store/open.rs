@@ -10,6 +10,7 @@ use redb::{Builder, Database};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::storage::backend::{self, Backends};
+use crate::storage::cursor::Cursors;
 use crate::storage::database::{Handle, ReadError, is_damaged, is_full};
 use crate::storage::journal;
 use crate::storage::tables::{self, meta};
@@ -260,7 +261,12 @@ pub(super) fn with(backends: Backends, options: Options, path: &Path, lock: Opti
     })?;
     let view = View::new(options.max_skus, bits as u32, 0);
     let limits = options.limits;
-    let shared = Arc::new(Shared { database, view, options });
+    let shared = Arc::new(Shared {
+        database,
+        view,
+        options,
+        cursors: Cursors::default(),
+    });
     shared.replay(1).map_err(|error| OpenError::read(path, error))?;
     let started = journal::start(Arc::clone(&shared), limits);
     let (journal, thread) = started.map_err(|error| OpenError::io(path, error))?;

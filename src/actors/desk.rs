@@ -1,0 +1,238 @@
+//! Deciding one row: the same steps whether the SKU is asleep in its warehouse's table or has an actor of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::batch::Ticket;
+use super::draft::{Draft, Reply, SkuFact};
+use super::shared::Shared;
+use crate::domain::event::{Event, Origin, What};
+use crate::domain::fact::{Change, Fact, Outcome};
+use crate::domain::stock::{Context, Decision, Policy, Stock, Voided, evolve, left_lots};
+use crate::domain::units::{Day, Id, Time};
+use crate::domain::warehouse::Calendar;
+use crate::storage::payload;
+
+/// What the warehouse found out for a void before it is decided.
+#[derive(Debug)]
+pub enum VoidOf {
+    /// It is no void.
+    Nothing,
+    /// The event that it names is not known.
+    Unknown,
+    /// That event was voided before.
+    Already,
+    /// The fact of that event.
+    Fact(Box<Fact>),
+}
+
+impl Prepared {
+    /// The same again, for a row that must be tried anew.
+    pub fn again(&self) -> Prepared {
+        let voided = match &self.voided {
+            VoidOf::Nothing => VoidOf::Nothing,
+            VoidOf::Unknown => VoidOf::Unknown,
+            VoidOf::Already => VoidOf::Already,
+            VoidOf::Fact(fact) => VoidOf::Fact(fact.clone()),
+        };
+        Prepared {
+            voided,
+            calendar: self.calendar.clone(),
+            ..*self
+        }
+    }
+}
+
+impl VoidOf {
+    fn as_voided(&self) -> Voided<'_> {
+        match self {
+            VoidOf::Nothing => Voided::NotAVoid,
+            VoidOf::Unknown => Voided::Unknown,
+            VoidOf::Already => Voided::Already,
+            VoidOf::Fact(fact) => Voided::Fact(fact),
+        }
+    }
+}
+
+/// A row that is no duplicate, with its stamp and all that deciding it needs.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The row of its batch.
+    pub row: u32,
+    /// Hash of (warehouse, source, id).
+    pub id: u64,
+    /// For a void: the hash that remembers what it voids.
+    pub voids: Option<u64>,
+    /// The stamp.
+    pub now: Time,
+    /// The stamp's day in the warehouse.
+    pub today: Day,
+    /// The warehouse's calendar.
+    pub calendar: Arc<Calendar>,
+    /// The source's rules.
+    pub policy: Policy,
+    /// What a void refers to.
+    pub voided: VoidOf,
+}
+
+/// See the module.
+#[derive(Clone)]
+pub struct Desk {
+    /// What every actor has.
+    pub shared: Arc<Shared>,
+    /// The warehouse.
+    pub warehouse: Id,
+}
+
+impl Desk {
+    /// The domain's context of a row.
+    pub fn context<'a>(&'a self, prepared: &'a Prepared) -> Context<'a> {
+        Context {
+            now: prepared.now,
+            today: prepared.today,
+            calendar: &prepared.calendar,
+            policy: prepared.policy,
+            limits: &self.shared.limits,
+        }
+    }
+
+    /// Decides a row, changes the working copy, and adds the fact and the answer to the draft.
+    pub fn decide(&self, stock: &mut Option<Stock>, ticket: &Arc<Ticket>, prepared: &Prepared, draft: &mut Draft) {
+        let context = self.context(prepared);
+        let decision = (self.shared.decide)(
+            stock.as_ref(),
+            ticket.event(prepared.row),
+            prepared.voided.as_voided(),
+            &context,
+        );
+        self.conclude(stock, ticket, prepared, decision, draft);
+    }
+
+    /// The second half of [`Desk::decide`], for a decision made elsewhere (a sale that names a basket).
+    pub fn conclude(
+        &self,
+        stock: &mut Option<Stock>,
+        ticket: &Arc<Ticket>,
+        prepared: &Prepared,
+        decision: Decision,
+        draft: &mut Draft,
+    ) {
+        let event = ticket.event(prepared.row);
+        if decision.clock_ahead {
+            self.shared.counters.clocks_ahead.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(source = %event.origin.source, id = %event.origin.id, "the source's clock is ahead; taken at its arrival");
+        }
+        let follow = self.follow(event, prepared, &decision, stock.as_ref());
+        let Decision {
+            outcome,
+            business,
+            changes,
+            ..
+        } = decision;
+        let version = apply(stock, &changes, business, prepared.now);
+        let after = stock
+            .as_ref()
+            .map(|stock| stock.after(prepared.today, prepared.now))
+            .unwrap_or_default();
+        let payload = match (&outcome, &follow) {
+            (Outcome::DeadLetter { .. }, _) => Some(payload::render(event)),
+            (_, Some(underway)) => Some(payload::render(underway)),
+            _ => None,
+        };
+        let binds = outcome.binds();
+        let index = draft.sku(SkuFact {
+            sku: &event.sku,
+            index: ticket.sku(prepared.row),
+            version,
+            what: event.what.word(),
+            business,
+            recorded: prepared.now,
+            origin: &event.origin,
+            outcome: &outcome,
+            changes,
+            after,
+            payload: payload.as_deref(),
+            id: binds.then_some(prepared.id),
+            voids: prepared.voids.filter(|_| binds),
+            keep_forever: prepared.policy.keep_forever,
+        });
+        draft.settles(prepared.id);
+        if let Some(voids) = prepared.voids {
+            draft.settles(voids);
+        }
+        draft.reply(Reply::Row {
+            ticket: ticket.clone(),
+            row: prepared.row,
+            index,
+            outcome,
+            version,
+            follow,
+        });
+    }
+
+    /// What the receiving warehouse must be told when goods have left for it, or a departure is taken back, and it is ours.
+    fn follow(&self, event: &Event, prepared: &Prepared, decision: &Decision, stock: Option<&Stock>) -> Option<Box<Event>> {
+        let told;
+        let (transfer, to) = match (&event.what, &prepared.voided) {
+            (
+                What::TransferOut {
+                    transfer, to_warehouse, ..
+                },
+                _,
+            ) => (transfer, to_warehouse),
+            (What::Void { .. }, VoidOf::Fact(fact)) if &*fact.what == "transfer_out" => {
+                told = underway_of(fact)?;
+                let What::Underway { transfer, .. } = &told.what else {
+                    return None;
+                };
+                (transfer, &told.warehouse)
+            }
+            _ => return None,
+        };
+        if !matches!(decision.outcome, Outcome::Applied { .. } | Outcome::IncludedInCount) {
+            return None;
+        }
+        let lots = left_lots(stock.unwrap_or(&Stock::default()), &decision.changes);
+        if *to == event.warehouse || lots.is_empty() || !self.shared.store.view().warehouses().contains_key(to) {
+            return None;
+        }
+        // Known by the sending event, so that it is told once however often it is said.
+        let origin = Origin {
+            source: Id::trusted(&format!("node/transfer/{}", event.warehouse)),
+            id: Id::trusted(&format!("{}/{}", event.origin.source, event.origin.id)),
+            fingerprint: 0,
+            ..event.origin.clone()
+        };
+        let what = What::Underway {
+            lots,
+            transfer: transfer.clone(),
+            from_warehouse: event.warehouse.clone(),
+        };
+        Some(Box::new(Event {
+            origin,
+            warehouse: to.clone(),
+            sku: event.sku.clone(),
+            time: Some(decision.business),
+            unit: event.unit,
+            lot: None,
+            stream: None,
+            expected_version: None,
+            what,
+        }))
+    }
+}
+
+/// What a `transfer_out` read back from the journal, or its void, has to tell the receiving warehouse, when that is ours.
+pub fn underway_of(fact: &Fact) -> Option<Box<Event>> {
+    let binds = fact.outcome.binds() && !matches!(fact.outcome, Outcome::DeadLetter { .. });
+    let event = payload::parse(fact.payload.as_deref().filter(|_| binds)?)?;
+    matches!(event.what, What::Underway { .. }).then(|| Box::new(event))
+}
+
+/// Applies changes to a working copy and returns its version.
+pub fn apply(stock: &mut Option<Stock>, changes: &[Change], business: Time, recorded: Time) -> u64 {
+    if !changes.is_empty() {
+        evolve(stock.get_or_insert_with(Stock::default), changes, business, recorded);
+    }
+    stock.as_ref().map_or(0, |stock| stock.version)
+}

@@ -1,0 +1,373 @@
+//! Facts being put together for one journal message, and the completion that answers for them.
+
+use std::sync::Arc;
+
+use ractor::ActorRef;
+use tokio::sync::oneshot;
+
+use super::batch::{Ticket, Verdict, not_durable};
+use super::shared::Shared;
+use super::{forwarder, warehouse};
+use crate::domain::event::{Event, Origin};
+use crate::domain::fact::{After, Changes, Outcome};
+use crate::domain::refusal::Refusal;
+use crate::domain::reservation::Reservation;
+use crate::domain::units::{Id, Time};
+use crate::storage::append::{Append, CommitFailure, Done, Fold, Folded, SkuIndex};
+use crate::storage::codec::{FactParts, Memory, SubjectRef, encode_fact};
+
+/// What became of a reservation command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BasketAnswer {
+    /// The basket as it is now.
+    pub reservation: Arc<Reservation>,
+    /// Whether it is new (201), or was there before (200).
+    pub created: bool,
+}
+
+/// Who waits for a reservation command.
+pub type BasketReply = oneshot::Sender<Result<BasketAnswer, Refusal>>;
+/// Who waits for a setting: the sequence of its fact.
+pub type SettingReply = oneshot::Sender<Result<u64, Refusal>>;
+
+/// What is said when the facts are durable.
+pub enum Reply {
+    /// A row's verdict; `index` is its fact's place in the draft.
+    Row {
+        /// The batch.
+        ticket: Arc<Ticket>,
+        /// The row.
+        row: u32,
+        /// Place of its fact.
+        index: u32,
+        /// What came of it.
+        outcome: Outcome,
+        /// The SKU's version after it.
+        version: u64,
+        /// What the other warehouse of a transfer must be told first.
+        follow: Option<Box<Event>>,
+    },
+    /// A reservation command's answer, good or bad.
+    Basket(BasketReply, Result<BasketAnswer, Refusal>),
+    /// A setting's answer; the place of its fact, or why not.
+    Setting(SettingReply, Result<u32, Refusal>),
+}
+
+/// One SKU fact, borrowed from wherever it was decided.
+pub struct SkuFact<'a> {
+    /// The SKU's id …
+    pub sku: &'a Id,
+    /// … and its index.
+    pub index: SkuIndex,
+    /// Its version after the fact.
+    pub version: u64,
+    /// What was done.
+    pub what: &'a str,
+    /// Business time.
+    pub business: Time,
+    /// Stamp.
+    pub recorded: Time,
+    /// Who said it.
+    pub origin: &'a Origin,
+    /// What came of it.
+    pub outcome: &'a Outcome,
+    /// What changes.
+    pub changes: Changes,
+    /// The figures after it.
+    pub after: After,
+    /// The event as JSON, for a dead letter.
+    pub payload: Option<&'a str>,
+    /// The id to remember.
+    pub id: Option<u64>,
+    /// The id of the event that it voids.
+    pub voids: Option<u64>,
+    /// Whether the id is kept for ever.
+    pub keep_forever: bool,
+}
+
+/// A place in a draft.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    bytes: usize,
+    facts: usize,
+    replies: usize,
+    skus: usize,
+    ids: usize,
+}
+
+/// See the module.
+pub struct Draft {
+    warehouse: Id,
+    bytes: Vec<u8>,
+    ends: Vec<u32>,
+    folds: Vec<Folded>,
+    replies: Vec<Reply>,
+    skus: Vec<SkuIndex>,
+    ids: Vec<u64>,
+    baskets: Vec<Id>,
+}
+
+impl Draft {
+    /// Nothing yet.
+    pub fn new(warehouse: Id) -> Draft {
+        Draft {
+            warehouse,
+            bytes: Vec::new(),
+            ends: Vec::new(),
+            folds: Vec::new(),
+            replies: Vec::new(),
+            skus: Vec::new(),
+            ids: Vec::new(),
+            baskets: Vec::new(),
+        }
+    }
+
+    /// Whether nobody waits for it and nothing would be written.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty() && self.replies.is_empty()
+    }
+
+    /// Adds a SKU's fact and returns its place.
+    pub fn sku(&mut self, fact: SkuFact<'_>) -> u32 {
+        let parts = FactParts {
+            warehouse: self.warehouse.as_str(),
+            what: fact.what,
+            business: fact.business,
+            recorded: fact.recorded,
+            origin: fact.origin,
+            outcome: fact.outcome,
+            payload: fact.payload,
+            subject: SubjectRef::Sku {
+                sku: fact.sku.as_str(),
+                version: fact.version,
+                changes: &fact.changes,
+                after: &fact.after,
+            },
+            memory: Memory {
+                id: fact.id.is_some(),
+                voids: fact.voids,
+                keep_forever: fact.keep_forever,
+            },
+        };
+        encode_fact(&mut self.bytes, parts);
+        let noted = match fact.outcome {
+            Outcome::Applied { .. } => None,
+            other => Some(other.clone()),
+        };
+        let fold = Fold::Sku {
+            sku: fact.index,
+            version: fact.version,
+            changes: fact.changes,
+            business: fact.business,
+        };
+        let folded = Folded {
+            fold,
+            recorded: fact.recorded,
+            id: fact.id,
+            voids: fact.voids,
+            keep_forever: fact.keep_forever,
+            noted,
+        };
+        if self.skus.last() != Some(&fact.index) {
+            self.skus.push(fact.index);
+        }
+        self.push(folded)
+    }
+
+    /// Adds a reservation's fact.
+    pub fn reservation(&mut self, what: &str, business: Time, recorded: Time, origin: &Origin, after: &Reservation) {
+        let parts = FactParts {
+            warehouse: self.warehouse.as_str(),
+            what,
+            business,
+            recorded,
+            origin,
+            outcome: &Outcome::APPLIED,
+            payload: None,
+            subject: SubjectRef::Reservation(after),
+            memory: Memory::default(),
+        };
+        encode_fact(&mut self.bytes, parts);
+        self.baskets.push(after.id.clone());
+        let fold = Fold::Reservation {
+            warehouse: self.warehouse.clone(),
+            reservation: Box::new(after.clone()),
+        };
+        self.push(Folded {
+            fold,
+            recorded,
+            id: None,
+            voids: None,
+            keep_forever: false,
+            noted: None,
+        });
+    }
+
+    /// Adds a fact about something else than a SKU or a reservation, described by the caller.
+    pub fn other(&mut self, fold: Fold, recorded: Time, parts: FactParts<'_>) -> u32 {
+        encode_fact(&mut self.bytes, parts);
+        self.push(Folded {
+            fold,
+            recorded,
+            id: None,
+            voids: None,
+            keep_forever: false,
+            noted: None,
+        })
+    }
+
+    fn push(&mut self, folded: Folded) -> u32 {
+        self.ends.push(self.bytes.len() as u32);
+        self.folds.push(folded);
+        self.ends.len() as u32 - 1
+    }
+
+    /// Adds what is said when it is durable.
+    pub fn reply(&mut self, reply: Reply) {
+        self.replies.push(reply);
+    }
+
+    /// Where it stands, to come back to when a decision panics half-way.
+    pub fn mark(&self) -> Mark {
+        Mark {
+            bytes: self.bytes.len(),
+            facts: self.ends.len(),
+            replies: self.replies.len(),
+            skus: self.skus.len(),
+            ids: self.ids.len(),
+        }
+    }
+
+    /// Forgets all that was added since the mark.
+    pub fn back_to(&mut self, mark: Mark) {
+        self.bytes.truncate(mark.bytes);
+        self.ends.truncate(mark.facts);
+        self.folds.truncate(mark.facts);
+        self.replies.truncate(mark.replies);
+        self.skus.truncate(mark.skus);
+        self.ids.truncate(mark.ids);
+    }
+
+    /// The SKUs of its facts, each as often as it will be reported settled.
+    pub fn touched(&self) -> &[SkuIndex] {
+        &self.skus
+    }
+
+    /// An id that is no longer in flight once this is done.
+    pub fn settles(&mut self, id: u64) {
+        self.ids.push(id);
+    }
+
+    /// Sends it to the journal. `back` hears when it is durable.
+    pub fn send(self, shared: &Arc<Shared>, epoch: u64, back: Option<ActorRef<warehouse::Msg>>) {
+        if self.is_empty() {
+            return;
+        }
+        let forwarder = shared.forwarder.load().as_deref().cloned();
+        let settled = Settled {
+            epoch,
+            skus: self.skus,
+            ids: self.ids,
+            baskets: self.baskets,
+        };
+        let done = Completion {
+            replies: self.replies,
+            settled,
+            back,
+            forwarder,
+        };
+        shared.journal.append(Append {
+            epoch,
+            bytes: self.bytes,
+            ends: self.ends,
+            folds: self.folds,
+            done: Box::new(done),
+        });
+    }
+}
+
+/// What a warehouse hears when one of its journal messages is durable.
+#[derive(Debug)]
+pub struct Settled {
+    /// The epoch in which it was decided.
+    pub epoch: u64,
+    /// The SKUs with one message less in flight.
+    pub skus: Vec<SkuIndex>,
+    /// Ids no longer in flight.
+    pub ids: Vec<u64>,
+    /// Reservations with one fact less in flight.
+    pub baskets: Vec<Id>,
+}
+
+struct Completion {
+    replies: Vec<Reply>,
+    settled: Settled,
+    back: Option<ActorRef<warehouse::Msg>>,
+    forwarder: Option<ActorRef<forwarder::Msg>>,
+}
+
+impl Done for Completion {
+    fn done(self: Box<Self>, result: Result<u64, CommitFailure>) {
+        let this = *self;
+        for reply in this.replies {
+            match &result {
+                Ok(first) => say(reply, *first, this.forwarder.as_ref()),
+                Err(failure) => say_not(reply, failure),
+            }
+        }
+        // After a failure the whole epoch is rolled back, and the warehouse hears of that instead.
+        if let (Ok(_), Some(back)) = (&result, this.back) {
+            // A warehouse that has died is rebuilt from the view, and needs no telling.
+            let _ = back.cast(warehouse::Msg::Settled(this.settled));
+        }
+    }
+}
+
+fn say(reply: Reply, first: u64, forwarder: Option<&ActorRef<forwarder::Msg>>) {
+    match reply {
+        Reply::Row {
+            ticket,
+            row,
+            index,
+            outcome,
+            version,
+            follow,
+        } => {
+            let verdict = Verdict::Judged {
+                outcome,
+                seq: first + u64::from(index),
+                version,
+                duplicate: false,
+            };
+            match (follow, forwarder) {
+                (Some(event), Some(forwarder)) => {
+                    let told = forwarder::Msg::Tell {
+                        event,
+                        seq: first + u64::from(index),
+                        answer: Some((ticket, row, verdict)),
+                    };
+                    // A forwarder that is being restarted reads the journal and tells it then.
+                    if let Err(ractor::MessagingErr::SendErr(forwarder::Msg::Tell {
+                        answer: Some((ticket, row, verdict)),
+                        ..
+                    })) = forwarder.cast(told)
+                    {
+                        ticket.answer(row, verdict);
+                    }
+                }
+                _ => ticket.answer(row, verdict),
+            }
+        }
+        // A caller that has gone away does not change what happened.
+        Reply::Basket(to, answer) => drop(to.send(answer)),
+        Reply::Setting(to, answer) => drop(to.send(answer.map(|index| first + u64::from(index)))),
+    }
+}
+
+fn say_not(reply: Reply, failure: &CommitFailure) {
+    match reply {
+        Reply::Row { ticket, row, .. } => ticket.answer(row, Verdict::NotJudged(not_durable(failure))),
+        Reply::Basket(to, _) => drop(to.send(Err(not_durable(failure)))),
+        Reply::Setting(to, _) => drop(to.send(Err(not_durable(failure)))),
+    }
+}

@@ -1,0 +1,133 @@
+//! The supervisor of the followers, and the follower itself: a step of background work, again and again.
+//!
+//! A follower owns nothing that stock needs: it looks at the view and the journal and writes what can be derived from them
+//! (snapshots, sealed runs, what may be forgotten). It takes no input: a wake-up says "look", never "what". It dies when its
+//! step fails or panics, and its successor looks again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+
+use super::forwarder::Forwarder;
+use super::router::Router;
+use super::shared::Shared;
+use super::supervise::{FOLLOWERS, Restarts};
+
+/// One step; whether there is more to do at once. Runs where it may block.
+pub type Step = fn(&Shared) -> Result<bool, String>;
+
+/// What a follower does.
+#[derive(Clone, Copy)]
+pub struct Job {
+    /// Its name in the tree.
+    pub name: &'static str,
+    /// Its step.
+    pub step: Step,
+    /// The wait after a step that had nothing more to do.
+    pub every: Duration,
+}
+
+/// "Look."
+pub struct Look;
+
+/// See the module.
+pub struct Follower;
+
+impl Actor for Follower {
+    type Msg = Look;
+    type State = (Arc<Shared>, Job);
+    type Arguments = (Arc<Shared>, Job);
+
+    async fn pre_start(&self, myself: ActorRef<Look>, args: Self::Arguments) -> Result<Self::State, ActorProcessingErr> {
+        myself.cast(Look)?;
+        Ok(args)
+    }
+
+    async fn handle(&self, myself: ActorRef<Look>, _: Look, (shared, job): &mut Self::State) -> Result<(), ActorProcessingErr> {
+        let (shared, step) = (shared.clone(), job.step);
+        let more = tokio::task::spawn_blocking(move || step(&shared)).await??;
+        match more {
+            true => myself.cast(Look)?,
+            false => drop(myself.send_after(job.every, || Look)),
+        }
+        Ok(())
+    }
+}
+
+/// The supervisor's messages.
+pub enum Msg {
+    /// Start this one again.
+    Start(Option<Job>),
+}
+
+/// The supervisor of the followers.
+pub struct Followers;
+
+/// What it keeps: which actor does what (`None`: the forwarder).
+pub struct State {
+    router: Router,
+    running: HashMap<ActorId, Option<Job>>,
+    restarts: Restarts,
+}
+
+impl Actor for Followers {
+    type Msg = Msg;
+    type State = State;
+    type Arguments = (Router, Vec<Job>);
+
+    async fn pre_start(&self, myself: ActorRef<Msg>, (router, jobs): Self::Arguments) -> Result<State, ActorProcessingErr> {
+        for job in jobs {
+            myself.cast(Msg::Start(Some(job)))?;
+        }
+        myself.cast(Msg::Start(None))?;
+        Ok(State {
+            router,
+            running: HashMap::new(),
+            restarts: Restarts::new(FOLLOWERS),
+        })
+    }
+
+    async fn handle(&self, myself: ActorRef<Msg>, Msg::Start(job): Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
+        let id = match job {
+            Some(job) => {
+                let args = (state.router.shared.clone(), job);
+                Actor::spawn_linked(None, Follower, args, myself.get_cell()).await?.0.get_id()
+            }
+            None => {
+                let (actor, _) = Actor::spawn_linked(None, Forwarder, state.router.clone(), myself.get_cell()).await?;
+                let id = actor.get_id();
+                state.router.shared.forwarder.store(Some(Arc::new(actor)));
+                id
+            }
+        };
+        state.running.insert(id, job);
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<Msg>,
+        event: SupervisionEvent,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        let SupervisionEvent::ActorFailed(cell, error) = event else {
+            return Ok(());
+        };
+        let Some(job) = state.running.remove(&cell.get_id()) else {
+            return Ok(());
+        };
+        let name = job.map_or("forwarder", |job| job.name);
+        tracing::error!(follower = name, %error, "a follower died; it starts again");
+        state.router.shared.counters.follower_deaths.fetch_add(1, Ordering::Relaxed);
+        match state.restarts.died(Instant::now()) {
+            Some(wait) => {
+                myself.send_after(wait, move || Msg::Start(job));
+                Ok(())
+            }
+            None => Err(format!("followers died too often; the last was {name}: {error}").into()),
+        }
+    }
+}

@@ -1,0 +1,447 @@
+//! The handle of the running node: everything the doors may ask of it.
+//!
+//! Writes go to the warehouse's actor and come back when they are durable; reads come from the view and the journal and
+//! never ask an actor.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use ractor::ActorRef;
+use tokio::sync::{oneshot, watch};
+
+pub use super::batch::Verdict;
+use super::batch::not_durable;
+pub use super::draft::BasketAnswer;
+use super::draft::{Draft, Reply};
+use super::router::Router;
+use super::shared::Shared;
+pub use super::warehouse::BasketCommand;
+use super::warehouse::{self, Command, SkuSetting};
+use super::warehouses;
+use crate::domain::event::{Event, Origin};
+use crate::domain::fact::Outcome;
+use crate::domain::refusal::{Code, Refusal};
+use crate::domain::units::{Day, Id, Time, Unit};
+use crate::domain::warehouse::Warehouse;
+use crate::storage::append::{CommitFailure, Fold, SkuIndex};
+use crate::storage::codec::{FactParts, Memory, SubjectRef};
+use crate::storage::journal::Health;
+use crate::storage::payload;
+use crate::storage::store::Store;
+use crate::storage::view::View;
+
+/// What an operator sets; recorded as facts like everything else.
+#[derive(Clone, Debug)]
+pub enum Setting {
+    /// Declares a warehouse, or changes it.
+    Warehouse(Warehouse),
+    /// A catalogue entry as JSON; `unit` is given apart since it must agree with the stock.
+    Catalogue {
+        /// The SKU.
+        sku: Id,
+        /// The entry as JSON.
+        entry: String,
+        /// The unit, where the entry names one.
+        unit: Option<Unit>,
+    },
+    /// Corrects a lot's expiry date.
+    LotDate {
+        /// Where.
+        warehouse: Id,
+        /// Of what.
+        sku: Id,
+        /// The lot.
+        lot: Id,
+        /// The date; `None`: it has none.
+        expires_on: Option<Day>,
+    },
+    /// Overrides a SKU's buffers; a channel that is not named goes back to its default.
+    Buffers {
+        /// Where.
+        warehouse: Id,
+        /// Of what.
+        sku: Id,
+        /// Per channel.
+        buffers: Vec<(Id, i64)>,
+    },
+    /// Ends a dead letter (`discarded`), or undoes that (`restored`).
+    DeadLetter {
+        /// Its sequence.
+        letter: u64,
+        /// `discarded`, `restored` or `replayed`.
+        action: &'static str,
+        /// Why.
+        reason: Option<String>,
+    },
+}
+
+/// Whether the node takes work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// Reading its journal.
+    Starting,
+    /// Takes everything.
+    Ready,
+    /// Reads only; the text says why.
+    Degraded(String),
+    /// Finishing what it took.
+    Stopping,
+}
+
+/// See the module.
+#[derive(Clone)]
+pub struct Node {
+    router: Router,
+    warehouses: ActorRef<warehouses::Msg>,
+    stopping: Arc<AtomicBool>,
+    inflight: Arc<AtomicU32>,
+    about: Arc<About>,
+}
+
+/// What the node says of itself.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// The node's name.
+    pub name: String,
+    /// When this process started.
+    pub started: std::time::Instant,
+}
+
+impl Node {
+    /// The handle of a running tree.
+    pub fn new(router: Router, warehouses: ActorRef<warehouses::Msg>, about: About) -> Node {
+        Node {
+            router,
+            warehouses,
+            stopping: Arc::default(),
+            inflight: Arc::default(),
+            about: Arc::new(about),
+        }
+    }
+
+    /// Judges events, in their order per SKU; the verdicts come in the order of the events, when all are durable.
+    pub async fn events(&self, events: Vec<Event>) -> Vec<Verdict> {
+        self.inflight.fetch_add(events.len() as u32, Ordering::Relaxed);
+        let count = events.len() as u32;
+        let verdicts = self.router.events(events).await;
+        self.inflight.fetch_sub(count, Ordering::Relaxed);
+        verdicts
+    }
+
+    /// Carries out a command about a reservation.
+    pub async fn basket(
+        &self,
+        warehouse: &Id,
+        id: &Id,
+        command: BasketCommand,
+        trace: Option<Box<str>>,
+    ) -> Result<BasketAnswer, Refusal> {
+        let actor = self.actor(warehouse)?;
+        let keys = self.view().keys();
+        let index = |sku: &Id| keys.find(warehouse.as_str(), sku.as_str()).map(|index| (sku.clone(), index));
+        let skus = match &command {
+            BasketCommand::Hold(request) => request.lines.iter().filter_map(|line| index(&line.sku)).collect(),
+            BasketCommand::Confirm(_) | BasketCommand::Cancel(_) | BasketCommand::Extend { .. } => Vec::new(),
+        };
+        let (reply, answer) = oneshot::channel();
+        let origin = Origin {
+            trace,
+            ..origin("reservations", id.clone())
+        };
+        let command = Command::Basket {
+            id: id.clone(),
+            command,
+            skus,
+            origin,
+            reply,
+        };
+        send(&actor, command)?;
+        answer.await.unwrap_or_else(|_| Err(lost()))
+    }
+
+    /// Records a setting; `id` is the caller's idempotency key, where it gave one. Answers with the fact's sequence.
+    pub async fn set(&self, setting: Setting, id: Option<Id>, trace: Option<Box<str>>) -> Result<u64, Refusal> {
+        let now = self.now();
+        let id = id.unwrap_or_else(|| Id::trusted(&uuid::Uuid::now_v7().to_string()));
+        let origin = Origin {
+            trace,
+            ..origin("console", id)
+        };
+        match setting {
+            Setting::Warehouse(site) => {
+                let id = site.id.clone();
+                let fold = Fold::Warehouse(Box::new(site.clone()));
+                let seq = self
+                    .record(id.clone(), "warehouse_set", origin, now, fold, SubjectRef::Warehouse(&site))
+                    .await?;
+                // The supervisor outlives every request; past its limits the process ends.
+                let _ = self.warehouses.cast(warehouses::Msg::Declared(id));
+                Ok(seq)
+            }
+            Setting::Catalogue { sku, entry, unit } => {
+                if let Some(unit) = unit {
+                    self.set_unit(&sku, unit, &origin).await?;
+                }
+                let fold = Fold::Catalogue {
+                    sku: sku.clone(),
+                    entry: entry.as_str().into(),
+                };
+                let subject = SubjectRef::Catalogue {
+                    sku: sku.as_str(),
+                    entry: &entry,
+                };
+                self.record(Id::no_lot(), "catalogue_set", origin, now, fold, subject).await
+            }
+            Setting::LotDate {
+                warehouse,
+                sku,
+                lot,
+                expires_on,
+            } => {
+                self.set_sku(&warehouse, &sku, SkuSetting::LotDate(lot, expires_on), origin)
+                    .await
+            }
+            Setting::Buffers { warehouse, sku, buffers } => {
+                self.set_sku(&warehouse, &sku, SkuSetting::Buffers(buffers), origin).await
+            }
+            Setting::DeadLetter { letter, action, reason } => {
+                let warehouse = self.letter(letter)?.warehouse;
+                let origin = Origin {
+                    reason: reason.map(String::into_boxed_str),
+                    ..origin
+                };
+                let fold = Fold::DeadLetter {
+                    letter,
+                    action: action.into(),
+                };
+                self.record(
+                    warehouse,
+                    action,
+                    origin,
+                    now,
+                    fold,
+                    SubjectRef::DeadLetter { letter, action },
+                )
+                .await
+            }
+        }
+    }
+
+    /// Sends a dead letter's event in again, as it was received; the verdict says what came of it.
+    ///
+    /// It goes in as an event of the source `dead-letter/…` whose id is the letter's, so that a letter replayed twice takes
+    /// effect once, and its time may be as old as it likes.
+    pub async fn replay(&self, letter: u64) -> Result<Verdict, Refusal> {
+        let fact = self.letter(letter)?;
+        let event = fact.payload.as_deref().and_then(payload::parse);
+        let Some(mut event) = event else {
+            return Err(Refusal::new(
+                Code::InternalError,
+                format!("dead letter {letter} holds no event that can be read"),
+            ));
+        };
+        event.origin.source = Id::trusted(&format!("dead-letter/{}", event.origin.source));
+        event.origin.id = Id::trusted(&letter.to_string());
+        let verdict = self.events(vec![event]).await.into_iter().next();
+        let verdict = verdict.ok_or_else(lost)?;
+        if let Verdict::Judged { outcome, .. } = &verdict
+            && outcome.binds()
+            && !matches!(outcome, Outcome::DeadLetter { .. })
+        {
+            self.set(
+                Setting::DeadLetter {
+                    letter,
+                    action: "replayed",
+                    reason: None,
+                },
+                None,
+                None,
+            )
+            .await?;
+        }
+        Ok(verdict)
+    }
+
+    fn letter(&self, letter: u64) -> Result<crate::domain::fact::Fact, Refusal> {
+        let unknown = || Refusal::new(Code::NotFound, format!("there is no dead letter {letter}"));
+        self.view().dead_letter(letter).ok_or_else(unknown)?;
+        let fact = self
+            .store()
+            .fact(letter)
+            .map_err(|error| Refusal::new(Code::InternalError, error.to_string()))?;
+        fact.ok_or_else(unknown)
+    }
+
+    fn actor(&self, warehouse: &Id) -> Result<ActorRef<warehouse::Msg>, Refusal> {
+        if let Some(actor) = self.router.warehouse(warehouse) {
+            return Ok(actor);
+        }
+        match self.view().warehouses().contains_key(warehouse) {
+            true => Err(lost()),
+            false => Err(Refusal::new(
+                Code::UnknownWarehouse,
+                format!("warehouse {warehouse} is not declared on this node"),
+            )),
+        }
+    }
+
+    async fn set_sku(&self, warehouse: &Id, sku: &Id, setting: SkuSetting, origin: Origin) -> Result<u64, Refusal> {
+        let actor = self.actor(warehouse)?;
+        let index = self.view().keys().find(warehouse.as_str(), sku.as_str());
+        let index =
+            index.ok_or_else(|| Refusal::new(Code::UnknownSku, format!("SKU {sku} is not known in warehouse {warehouse}")))?;
+        self.ask_sku(&actor, index, sku, setting, origin).await
+    }
+
+    async fn ask_sku(
+        &self,
+        actor: &ActorRef<warehouse::Msg>,
+        sku: SkuIndex,
+        id: &Id,
+        setting: SkuSetting,
+        origin: Origin,
+    ) -> Result<u64, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        send(
+            actor,
+            Command::Sku {
+                sku,
+                id: id.clone(),
+                setting,
+                origin,
+                reply,
+            },
+        )?;
+        answer.await.unwrap_or_else(|_| Err(lost()))
+    }
+
+    /// Sets a unit wherever the SKU is known; nowhere when one warehouse refuses.
+    async fn set_unit(&self, sku: &Id, unit: Unit, origin: &Origin) -> Result<(), Refusal> {
+        let known: Vec<(Id, SkuIndex, Unit)> = {
+            let (view, warehouses) = (self.view(), self.view().warehouses());
+            let find = |warehouse: &Id| {
+                let index = view.keys().find(warehouse.as_str(), sku.as_str())?;
+                view.read(index, |stock, _| stock.map(|stock| (warehouse.clone(), index, stock.unit)))
+            };
+            warehouses.keys().filter_map(find).collect()
+        };
+        let mut done: Vec<(Id, SkuIndex, Unit)> = Vec::new();
+        for (warehouse, index, before) in known.into_iter().filter(|(_, _, before)| *before != unit) {
+            let actor = self.actor(&warehouse)?;
+            if let Err(refusal) = self.ask_sku(&actor, index, sku, SkuSetting::Unit(unit), origin.clone()).await {
+                for (warehouse, index, before) in done {
+                    let actor = self.actor(&warehouse)?;
+                    self.ask_sku(&actor, index, sku, SkuSetting::Unit(before), origin.clone())
+                        .await?;
+                }
+                return Err(refusal);
+            }
+            done.push((warehouse, index, before));
+        }
+        Ok(())
+    }
+
+    /// Records a fact that no warehouse has to judge.
+    async fn record(
+        &self,
+        warehouse: Id,
+        what: &str,
+        origin: Origin,
+        now: Time,
+        fold: Fold,
+        subject: SubjectRef<'_>,
+    ) -> Result<u64, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        let mut draft = Draft::new(warehouse.clone());
+        let parts = FactParts {
+            warehouse: warehouse.as_str(),
+            what,
+            business: now,
+            recorded: now,
+            origin: &origin,
+            outcome: &Outcome::APPLIED,
+            payload: None,
+            subject,
+            memory: Memory::default(),
+        };
+        let index = draft.other(fold, now, parts);
+        draft.reply(Reply::Setting(reply, Ok(index)));
+        let shared = &self.router.shared;
+        draft.send(shared, shared.journal.epoch(), None);
+        answer.await.unwrap_or_else(|_| Err(lost()))
+    }
+
+    /// The committed state.
+    pub fn view(&self) -> &View {
+        self.router.shared.store.view()
+    }
+
+    /// The journal: facts, ledger, time travel.
+    pub fn store(&self) -> &Store {
+        &self.router.shared.store
+    }
+
+    /// What every actor has: counters, rules, the clock.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.router.shared
+    }
+
+    /// The newest durable sequence, and a wake-up for whoever follows it.
+    pub fn durable(&self) -> watch::Receiver<u64> {
+        self.router.shared.journal.durable()
+    }
+
+    /// The node's clock: the wall clock, never going back.
+    pub fn now(&self) -> Time {
+        self.router.shared.clock.now()
+    }
+
+    /// No new work from here on: `readiness` says so, and the doors turn it away.
+    pub fn stop_taking(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Whether it takes work.
+    pub fn readiness(&self) -> Readiness {
+        if self.stopping.load(Ordering::Acquire) {
+            return Readiness::Stopping;
+        }
+        match self.router.shared.journal.health() {
+            Health::Ok => Readiness::Ready,
+            Health::Failing { why, .. } => Readiness::Degraded(match why {
+                CommitFailure::StorageFull => "the disk is full: writes are refused, reads go on".to_owned(),
+                other => format!("writes are refused, reads go on: {}", not_durable(&other).detail),
+            }),
+        }
+    }
+
+    /// Everything `shelfd status` shows.
+    pub fn status(&self) -> serde_json::Value {
+        let inflight = self.inflight.load(Ordering::Relaxed);
+        super::status::status(&self.router, &self.about, &self.readiness(), inflight)
+    }
+}
+
+fn send(actor: &ActorRef<warehouse::Msg>, command: Command) -> Result<(), Refusal> {
+    actor.cast(warehouse::Msg::Command(Box::new(command))).map_err(|_| lost())
+}
+
+fn lost() -> Refusal {
+    Refusal::new(
+        Code::Overloaded,
+        "whoever worked on it has failed or is being rebuilt: nothing was changed; send it again",
+    )
+}
+
+fn origin(source: &str, id: Id) -> Origin {
+    Origin {
+        source: Id::trusted(source),
+        id,
+        actor: None,
+        reason: None,
+        document: None,
+        trace: None,
+        extensions: None,
+        fingerprint: 0,
+    }
+}

@@ -1,0 +1,108 @@
+//! Which actor a batch goes to. Not an actor: the doors and the forwarder share it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use ractor::ActorRef;
+
+use super::batch::{Batch, Ticket, Verdict};
+use super::shared::Shared;
+use super::warehouse;
+use crate::domain::event::Event;
+use crate::domain::fact::Outcome;
+use crate::domain::refusal::{Code, Refusal};
+use crate::domain::units::Id;
+use crate::storage::append::SkuIndex;
+
+/// See the module.
+#[derive(Clone)]
+pub struct Router {
+    /// What every actor has.
+    pub shared: Arc<Shared>,
+    registry: Arc<ArcSwap<HashMap<Id, ActorRef<warehouse::Msg>>>>,
+}
+
+impl Router {
+    /// No warehouse has an actor yet.
+    pub fn new(shared: Arc<Shared>) -> Router {
+        Router {
+            shared,
+            registry: Arc::new(ArcSwap::from_pointee(HashMap::new())),
+        }
+    }
+
+    /// The actor of a warehouse, while it has one.
+    pub fn warehouse(&self, id: &Id) -> Option<ActorRef<warehouse::Msg>> {
+        self.registry.load().get(id).cloned()
+    }
+
+    /// All actors of warehouses.
+    pub fn all(&self) -> Arc<HashMap<Id, ActorRef<warehouse::Msg>>> {
+        self.registry.load_full()
+    }
+
+    /// A warehouse has an actor from now on (`None`: no longer). Only the supervisor of the warehouses calls this.
+    pub fn set(&self, id: &Id, actor: Option<ActorRef<warehouse::Msg>>) {
+        self.registry.rcu(|known| {
+            let mut next = HashMap::clone(known);
+            match &actor {
+                Some(actor) => next.insert(id.clone(), actor.clone()),
+                None => next.remove(id),
+            };
+            next
+        });
+    }
+
+    /// Judges events; see `Node::events`.
+    pub async fn events(&self, events: Vec<Event>) -> Vec<Verdict> {
+        if events.is_empty() {
+            return Vec::new();
+        }
+        let mut skus = Vec::with_capacity(events.len());
+        let mut refused: Vec<(u32, Verdict)> = Vec::new();
+        let keys = self.shared.store.view().keys();
+        for (row, event) in events.iter().enumerate() {
+            match keys.intern(event.warehouse.as_str(), event.sku.as_str()) {
+                Ok(index) => skus.push(index),
+                Err(_) => {
+                    refused.push((row as u32, too_many_skus(event)));
+                    skus.push(SkuIndex(u32::MAX));
+                }
+            }
+        }
+        let (batch, groups) = Batch::new(events, skus);
+        for (row, verdict) in refused {
+            batch.answer(row, verdict);
+        }
+        let ticket = Ticket::new(batch.clone());
+        for (warehouse, mut range) in groups {
+            // Rows without an index sort last, and have their verdict already.
+            while range.end > range.start && batch.sku(batch.row_at(range.end - 1)).0 == u32::MAX {
+                range.end -= 1;
+            }
+            if let Some(actor) = self.warehouse(&warehouse)
+                && !range.is_empty()
+            {
+                // A warehouse that is being rebuilt answers nothing; dropping the ticket says so to the caller.
+                let _ = actor.cast(warehouse::Msg::Events(ticket.clone(), range));
+            }
+        }
+        drop(ticket);
+        batch.verdicts().await
+    }
+}
+
+fn too_many_skus(event: &Event) -> Verdict {
+    let detail = format!(
+        "SKU {} would be one more than `stock.max_skus` allows: raise the limit, or mend the sender",
+        event.sku
+    );
+    let refusal = Refusal::field(Code::InvalidValue, "/data/sku", detail);
+    Verdict::Judged {
+        outcome: Outcome::Refused(refusal),
+        seq: 0,
+        version: 0,
+        duplicate: false,
+    }
+}

@@ -1,0 +1,129 @@
+//! What every actor of the stock path is given: the store, the clock, the rules, and the function that decides.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use ractor::ActorRef;
+
+use super::{clock::Clock, forwarder};
+use crate::domain::event::Event;
+use crate::domain::stock::{Context, Decision, Limits, Policy, Stock, Voided};
+use crate::domain::units::Id;
+use crate::storage::journal::JournalHandle;
+use crate::storage::recent::RecentDuplicates;
+use crate::storage::store::Store;
+
+/// How one event is decided. A value, so that a test can plant a decider that dies.
+pub type Decide = fn(Option<&Stock>, &Event, Voided<'_>, &Context<'_>) -> Decision;
+
+/// One configured source: its exact name, or a prefix.
+#[derive(Clone, Debug)]
+pub struct SourceRule {
+    /// The name, or what it begins with.
+    pub name: String,
+    /// Whether `name` is a prefix.
+    pub prefix: bool,
+    /// The rules for it.
+    pub policy: Policy,
+}
+
+/// Which rules hold for which source. The longest match wins.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    exact: HashMap<String, Policy>,
+    prefixes: Vec<(String, Policy)>,
+}
+
+impl Sources {
+    /// From the configuration's list.
+    pub fn new(rules: Vec<SourceRule>) -> Sources {
+        let (prefixes, exact): (Vec<_>, Vec<_>) = rules.into_iter().partition(|rule| rule.prefix);
+        let mut prefixes: Vec<(String, Policy)> = prefixes.into_iter().map(|rule| (rule.name, rule.policy)).collect();
+        prefixes.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
+        Sources {
+            exact: exact.into_iter().map(|rule| (rule.name, rule.policy)).collect(),
+            prefixes,
+        }
+    }
+
+    /// The rules for one source.
+    pub fn policy(&self, source: &Id) -> Policy {
+        let text = source.as_str();
+        if let Some(policy) = self.exact.get(text) {
+            return *policy;
+        }
+        self.prefixes
+            .iter()
+            .find(|(prefix, _)| text.starts_with(prefix.as_str()))
+            .map_or(Policy::default(), |(_, policy)| *policy)
+    }
+}
+
+/// When SKUs get and lose an actor of their own.
+#[derive(Clone, Copy, Debug)]
+pub struct Tuning {
+    /// Messages with a single event in one second that wake a SKU.
+    pub wake_rate_per_s: u32,
+    /// Seconds without work after which an awake SKU with nothing to mind falls asleep.
+    pub idle_sleep_s: u32,
+    /// The most SKUs awake at once, over the node.
+    pub awake_max: u32,
+    /// The most working copies a warehouse keeps of SKUs that have nothing in flight.
+    pub copies_max: usize,
+}
+
+impl Default for Tuning {
+    fn default() -> Tuning {
+        Tuning {
+            wake_rate_per_s: 200,
+            idle_sleep_s: 5,
+            awake_max: 20_000,
+            copies_max: 65_536,
+        }
+    }
+}
+
+/// Counters that `status` and the metrics read.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// SKUs with an actor of their own now.
+    pub awake: AtomicU32,
+    /// SKU actors that died.
+    pub sku_deaths: AtomicU64,
+    /// Warehouse actors that died.
+    pub warehouse_deaths: AtomicU64,
+    /// Followers that died.
+    pub follower_deaths: AtomicU64,
+    /// Events whose source's clock was ahead by more than the allowance.
+    pub clocks_ahead: AtomicU64,
+    /// Events answered as duplicates.
+    pub duplicates: AtomicU64,
+    /// Dead letters made.
+    pub dead_letters: AtomicU64,
+}
+
+/// See the module.
+pub struct Shared {
+    /// The store: view, facts, remembered ids.
+    pub store: Arc<Store>,
+    /// The journal's door.
+    pub journal: JournalHandle,
+    /// The node's clock.
+    pub clock: Clock,
+    /// The domain's limits.
+    pub limits: Limits,
+    /// The rules per source; swapped on reload.
+    pub sources: ArcSwap<Sources>,
+    /// How events are decided.
+    pub decide: Decide,
+    /// When SKUs wake and sleep.
+    pub tuning: Tuning,
+    /// What has been counted.
+    pub counters: Counters,
+    /// The newest duplicates, for those who ask what was ignored.
+    pub duplicates: RecentDuplicates,
+    /// Who tells the other warehouse of a transfer.
+    pub forwarder: ArcSwapOption<ActorRef<forwarder::Msg>>,
+}

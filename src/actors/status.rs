@@ -1,0 +1,108 @@
+//! What the node says of itself: one JSON document, made from counters only, so that it is there in a millisecond.
+
+use std::sync::atomic::Ordering;
+
+use serde_json::{Value, json};
+
+use super::node::{About, Readiness};
+use super::router::Router;
+use super::supervise::{FOLLOWERS, PLANS, Plan, ROOT, SKUS, WAREHOUSES};
+
+/// See the module.
+pub fn status(router: &Router, about: &About, readiness: &Readiness, inflight: u32) -> Value {
+    let shared = &router.shared;
+    let (state, reason) = match readiness {
+        Readiness::Starting => ("starting", None),
+        Readiness::Ready => ("ready", None),
+        Readiness::Degraded(why) => ("degraded", Some(why.clone())),
+        Readiness::Stopping => ("stopping", None),
+    };
+    let progress = shared.journal.progress();
+    let commits = progress.commits.load(Ordering::Relaxed);
+    let facts = progress.facts.load(Ordering::Relaxed);
+    let view = shared.store.view();
+    let warehouses: Vec<Value> = view
+        .warehouses()
+        .iter()
+        .map(|(id, site)| {
+            json!({
+                "id": id.as_str(),
+                "name": site.name,
+                "time_zone": site.time_zone,
+                "skus": view.sku_count(id.as_str()),
+                "held": view.held_count(id.as_str()),
+                "running": router.warehouse(id).is_some(),
+            })
+        })
+        .collect();
+    json!({
+        "node": about.name,
+        "version": env!("CARGO_PKG_VERSION"),
+        "state": state,
+        "reason": reason,
+        "uptime_s": about.started.elapsed().as_secs(),
+        "epoch": shared.journal.epoch(),
+        "seq": view.durable_seq(),
+        "journal": {
+            "commits": commits,
+            "facts": facts,
+            "facts_per_commit": facts.checked_div(commits).unwrap_or(0),
+            "pending": progress.pending.load(Ordering::Relaxed),
+            "failures": progress.failures.load(Ordering::Relaxed),
+        },
+        "clock_behind_ms": shared.clock.behind_ms(),
+        "inflight": { "events": inflight },
+        "dead_letters": shared.counters.dead_letters.load(Ordering::Relaxed),
+        "duplicates": shared.counters.duplicates.load(Ordering::Relaxed),
+        "warehouses": warehouses,
+        "actors": tree(router),
+        "plans": PLANS.iter().map(plan).collect::<Vec<_>>(),
+    })
+}
+
+fn plan(plan: &Plan) -> Value {
+    json!({
+        "name": plan.name,
+        "strategy": plan.strategy.as_str(),
+        "intensity": plan.intensity,
+        "period_s": plan.period.as_secs(),
+        "backoff_first_ms": plan.backoff_first.as_millis() as u64,
+        "backoff_most_ms": plan.backoff_most.as_millis() as u64,
+    })
+}
+
+fn tree(router: &Router) -> Value {
+    let shared = &router.shared;
+    let counters = &shared.counters;
+    let running = router.all();
+    let warehouses: Vec<Value> = running.keys().map(|id| json!({ "name": id.as_str() })).collect();
+    let followers: Vec<Value> = super::root::FOLLOWER_NAMES
+        .iter()
+        .map(|name| json!({ "name": name }))
+        .collect();
+    json!({
+        "name": ROOT.name,
+        "strategy": ROOT.strategy.as_str(),
+        "children": [
+            { "name": "journal" },
+            {
+                "name": WAREHOUSES.name,
+                "strategy": WAREHOUSES.strategy.as_str(),
+                "deaths": counters.warehouse_deaths.load(Ordering::Relaxed),
+                "children": warehouses,
+                "skus": {
+                    "name": SKUS.name,
+                    "strategy": SKUS.strategy.as_str(),
+                    "awake": counters.awake.load(Ordering::Relaxed),
+                    "deaths": counters.sku_deaths.load(Ordering::Relaxed),
+                },
+            },
+            {
+                "name": FOLLOWERS.name,
+                "strategy": FOLLOWERS.strategy.as_str(),
+                "deaths": counters.follower_deaths.load(Ordering::Relaxed),
+                "children": followers,
+            },
+        ],
+    })
+}

@@ -1,0 +1,339 @@
+//! One warehouse: routes batches, owns its baskets and its SKUs.
+//!
+//! Owns: the working copies of its sleeping SKUs and of its reservations, as far as they run ahead of the disk, and the marks
+//! of ids in flight. Receives: batches and commands from the doors, working copies from its SKUs, what became durable from the
+//! journal. Sends: facts to the journal, work to awake SKUs. Dies when: its own code panics; it is then rebuilt from the view,
+//! behind a barrier. Invariant: it is the only sender to its SKUs, and everything for one SKU passes through that SKU's place
+//! in one order.
+//!
+//! A SKU's copy is in one place at a time: here, with its actor, or with an operation over several SKUs. The plan had SKUs
+//! make tentative holds and park what follows; lending the copy to the operation does the same with one concept less, and lets
+//! the domain judge a basket as one pure function over all its SKUs (ADR 3).
+
+mod ops;
+mod place;
+mod rows;
+mod tick;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+
+use self::ops::Operation;
+pub use self::ops::{BasketCommand, Command, SkuSetting};
+use self::place::Place;
+use super::batch::Ticket;
+use super::desk::Desk;
+use super::draft::{Draft, Settled};
+use super::shared::Shared;
+use super::supervise::{Restarts, SKUS};
+use crate::domain::reservation::{Reservation, State as Basket};
+use crate::domain::stock::Stock;
+use crate::domain::units::{Day, Id, Time};
+use crate::domain::warehouse::{Calendar, Warehouse as Site};
+use crate::storage::append::SkuIndex;
+
+/// How often deadlines, midnight and sleepers are looked at.
+pub const TICK_MS: u64 = 200;
+
+/// What a warehouse is told.
+pub enum Msg {
+    /// Rows of a batch, as a range of its working order.
+    Events(Arc<Ticket>, Range<u32>),
+    /// A command about a reservation or a setting.
+    Command(Box<Command>),
+    /// A journal message of this warehouse is durable.
+    Settled(Settled),
+    /// A SKU gives its working copy back.
+    Returned {
+        /// Which.
+        sku: SkuIndex,
+        /// The epoch that its actor lived in.
+        epoch: u64,
+        /// The copy; `None`: the SKU does not exist.
+        stock: Option<Stock>,
+    },
+    /// All that a dead SKU had sent is in the view now.
+    Rebuilt(SkuIndex, u64),
+    /// The store has failed and everything ahead of the disk is void.
+    Epoch(u64),
+    /// Look at the clock.
+    Tick,
+}
+
+/// What it is started with.
+pub struct Args {
+    /// What every actor has.
+    pub shared: Arc<Shared>,
+    /// Its id.
+    pub warehouse: Id,
+}
+
+/// An id whose verdict is not durable yet, and the copies that wait for it.
+#[derive(Default)]
+struct InFlight {
+    copies: Vec<(Arc<Ticket>, u32)>,
+}
+
+/// A reservation's working copy, while facts of it are in flight.
+struct Working {
+    reservation: Arc<Reservation>,
+    in_flight: u32,
+}
+
+/// What it keeps.
+pub struct State {
+    myself: ActorRef<Msg>,
+    shared: Arc<Shared>,
+    desk: Desk,
+    site: Arc<Site>,
+    calendar: Arc<Calendar>,
+    /// The current day, and the instant at which it ends.
+    today: Day,
+    tomorrow: Time,
+    /// The epoch whose view the working copies were built from.
+    epoch: u64,
+    /// SKUs with a working copy, an actor, or work that waits. All others are read from the view when needed.
+    places: HashMap<SkuIndex, Place, foldhash::fast::FixedState>,
+    /// Ids in flight.
+    in_flight: HashMap<u64, InFlight, foldhash::fast::FixedState>,
+    /// Reservations ahead of the disk.
+    baskets: HashMap<Id, Working>,
+    /// Commands that wait for an earlier one of the same reservation.
+    busy: HashMap<Id, VecDeque<Box<Command>>>,
+    /// Operations that wait for working copies, by number.
+    operations: HashMap<u64, Operation>,
+    next_operation: u64,
+    /// Held reservations by deadline.
+    deadlines: BTreeSet<(Time, Id)>,
+    /// SKUs still to be told that the day, or a buffer, has turned.
+    turning: VecDeque<(SkuIndex, &'static str)>,
+    /// SKUs whose queues may go on; empty between messages.
+    runnable: Vec<SkuIndex>,
+    /// SKUs whose copies were lost during this message.
+    lost: Vec<SkuIndex>,
+    /// Which SKU an actor is.
+    actors: HashMap<ActorId, SkuIndex>,
+    restarts: Restarts,
+    ticks: u64,
+}
+
+/// See the module.
+pub struct Warehouse;
+
+impl Actor for Warehouse {
+    type Msg = Msg;
+    type State = State;
+    type Arguments = Args;
+
+    async fn pre_start(&self, myself: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
+        // Whoever starts it has passed a barrier through the journal, so the view has all that a predecessor sent.
+        let state = State::from_view(myself.clone(), args)?;
+        myself.send_interval(std::time::Duration::from_millis(TICK_MS), || Msg::Tick);
+        Ok(state)
+    }
+
+    async fn handle(&self, _: ActorRef<Msg>, message: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
+        match message {
+            Msg::Events(ticket, range) => state.on_events(&ticket, range),
+            Msg::Command(command) => state.on_command(command),
+            Msg::Settled(settled) => state.on_settled(settled),
+            Msg::Returned { sku, epoch, stock } => state.on_returned(sku, epoch, stock),
+            Msg::Rebuilt(sku, epoch) => state.on_rebuilt(sku, epoch),
+            Msg::Epoch(epoch) => state.on_epoch(epoch),
+            Msg::Tick => state.on_tick(),
+        }
+        state.finish();
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _: ActorRef<Msg>,
+        event: SupervisionEvent,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        let heard = match event {
+            SupervisionEvent::ActorFailed(cell, error) => state.on_sku_death(cell.get_id(), &error.to_string()),
+            SupervisionEvent::ActorTerminated(cell, ..) => state.on_sku_gone(cell.get_id()),
+            _ => Ok(()),
+        };
+        state.finish();
+        heard
+    }
+}
+
+impl State {
+    fn from_view(myself: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
+        let Args { shared, warehouse } = args;
+        let epoch = shared.journal.epoch();
+        let site = shared.store.view().warehouses().get(&warehouse).cloned();
+        let site = site.ok_or_else(|| format!("warehouse {warehouse} is not in the view"))?;
+        let calendar = Arc::new(Calendar::new(&site.time_zone).unwrap_or_else(Calendar::utc));
+        let today = calendar.day_of(shared.clock.now());
+        let tomorrow = calendar.start_of(today.plus(1));
+        let mut deadlines = BTreeSet::new();
+        shared.store.view().each_held(&warehouse, |basket| {
+            if let Some(deadline) = basket.expires {
+                deadlines.insert((deadline, basket.id.clone()));
+            }
+        });
+        let mut state = State {
+            myself,
+            desk: Desk {
+                shared: shared.clone(),
+                warehouse,
+            },
+            shared,
+            site,
+            calendar,
+            today,
+            tomorrow,
+            epoch,
+            places: HashMap::default(),
+            in_flight: HashMap::default(),
+            baskets: HashMap::new(),
+            busy: HashMap::new(),
+            operations: HashMap::new(),
+            next_operation: 0,
+            deadlines,
+            turning: VecDeque::new(),
+            runnable: Vec::new(),
+            lost: Vec::new(),
+            actors: HashMap::new(),
+            restarts: Restarts::new(SKUS),
+            ticks: 0,
+        };
+        // The node may have been down at midnight.
+        if let Some(newest) = state.shared.store.newest_recorded()? {
+            let newest = state.calendar.day_of(newest);
+            if newest < state.today {
+                state.turn_day(newest);
+            }
+        }
+        Ok(state)
+    }
+
+    /// Stamps a command: the node's clock, which never goes back; notices that the day has turned.
+    fn stamp(&mut self) -> Time {
+        let now = self.shared.clock.now();
+        if now >= self.tomorrow {
+            let before = std::mem::replace(&mut self.today, self.calendar.day_of(now));
+            self.tomorrow = self.calendar.start_of(self.today.plus(1));
+            self.turn_day(before);
+        }
+        now
+    }
+
+    /// What ends every message: queues go on, and barriers follow what was sent.
+    fn finish(&mut self) {
+        self.run();
+        self.barriers();
+    }
+
+    fn draft(&self) -> Draft {
+        Draft::new(self.desk.warehouse.clone())
+    }
+
+    /// Sends a draft to the journal; its SKUs have one message more in flight.
+    fn send(&mut self, draft: Draft) {
+        for sku in draft.touched() {
+            if let Some(place) = self.places.get_mut(sku) {
+                place.in_flight += 1;
+                place.idle_s = 0;
+            }
+        }
+        draft.send(&self.shared, self.epoch, Some(self.myself.clone()));
+    }
+
+    /// A reservation as it is, the disk's last word or ahead of it.
+    fn basket(&self, id: &Id) -> Option<Arc<Reservation>> {
+        match self.baskets.get(id) {
+            Some(working) => Some(working.reservation.clone()),
+            None => self
+                .shared
+                .store
+                .view()
+                .reservation(self.desk.warehouse.as_str(), id.as_str()),
+        }
+    }
+
+    fn keep_basket(&mut self, after: Reservation) -> Arc<Reservation> {
+        if let Some(before) = self.basket(&after.id)
+            && let Some(deadline) = before.expires
+        {
+            self.deadlines.remove(&(deadline, after.id.clone()));
+        }
+        if let (Basket::Held, Some(deadline)) = (after.state, after.expires) {
+            self.deadlines.insert((deadline, after.id.clone()));
+        }
+        let reservation = Arc::new(after);
+        let working = self.baskets.entry(reservation.id.clone()).or_insert_with(|| Working {
+            reservation: reservation.clone(),
+            in_flight: 0,
+        });
+        working.reservation = reservation.clone();
+        working.in_flight += 1;
+        reservation
+    }
+
+    fn on_settled(&mut self, settled: Settled) {
+        if settled.epoch != self.epoch {
+            return;
+        }
+        for sku in settled.skus {
+            if let Some(place) = self.places.get_mut(&sku) {
+                place.settled();
+            }
+        }
+        for id in settled.baskets {
+            if let Some(working) = self.baskets.get_mut(&id) {
+                working.in_flight -= 1;
+                if working.in_flight == 0 {
+                    self.baskets.remove(&id);
+                }
+            }
+        }
+        let mut copies = Vec::new();
+        for id in settled.ids {
+            if let Some(mark) = self.in_flight.remove(&id) {
+                copies.extend(mark.copies);
+            }
+        }
+        if !copies.is_empty() {
+            self.on_copies(copies);
+        }
+    }
+
+    fn on_epoch(&mut self, epoch: u64) {
+        tracing::warn!(warehouse = %self.desk.warehouse, epoch, "the store failed: all that ran ahead of it is rolled back");
+        self.epoch = epoch;
+        for awake in self.places.values().filter_map(|place| place.awake.as_ref()) {
+            awake.actor.stop(Some("epoch".to_owned()));
+        }
+        let awake = self.actors.len() as u32;
+        self.shared
+            .counters
+            .awake
+            .fetch_sub(awake, std::sync::atomic::Ordering::Relaxed);
+        // Dropping tickets and reply channels answers everyone who waits: not judged, send it again.
+        self.actors.clear();
+        self.places.clear();
+        self.in_flight.clear();
+        self.baskets.clear();
+        self.busy.clear();
+        self.operations.clear();
+        self.turning.clear();
+        self.deadlines.clear();
+        let deadlines = &mut self.deadlines;
+        self.shared.store.view().each_held(&self.desk.warehouse, |basket| {
+            if let Some(deadline) = basket.expires {
+                deadlines.insert((deadline, basket.id.clone()));
+            }
+        });
+        // What was to be told of a new day is told again.
+        self.turn_day(self.today.plus(-1));
+    }
+}

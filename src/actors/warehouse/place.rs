@@ -1,0 +1,297 @@
+//! Where a SKU's working copy is, and what waits for it.
+//!
+//! Everything for one SKU passes through its place in one order: rows and operations queue when the copy is not to be had at
+//! once. Operations enter the queues of all their SKUs at once, in the warehouse's one order, so they cannot wait for each
+//! other in a circle.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ractor::ActorRef;
+
+use super::super::batch::Ticket;
+use super::super::desk::Prepared;
+use super::super::draft::Draft;
+use super::super::sku;
+use super::{Msg, State};
+use crate::domain::stock::Stock;
+use crate::storage::append::SkuIndex;
+
+/// Where the working copy is.
+#[derive(Debug)]
+pub enum Copy {
+    /// Here: the SKU sleeps, or its copy is back for a moment. `None`: the SKU does not exist yet.
+    Here(Option<Stock>),
+    /// With its actor.
+    Awake,
+    /// Asked back from its actor; nothing has been sent since.
+    Recalled,
+    /// With an operation over several SKUs.
+    Lent,
+    /// Lost with a dead actor; a barrier passes through the journal, then it is read from the view.
+    Lost,
+}
+
+/// What waits for the copy.
+#[derive(Debug)]
+pub enum Waiting {
+    /// A row.
+    Row(Arc<Ticket>, Box<Prepared>),
+    /// An operation, by number.
+    Operation(u64),
+}
+
+/// An actor of a SKU's own.
+pub struct Awake {
+    /// Its door.
+    pub actor: ActorRef<sku::Msg>,
+    /// The id of the event that it is deciding.
+    pub deciding: Arc<AtomicU64>,
+    /// What was sent to it and is not yet known to be durable, oldest first.
+    pub outstanding: VecDeque<(Arc<Ticket>, Vec<Prepared>)>,
+}
+
+/// See the module.
+pub struct Place {
+    /// Where the copy is.
+    pub copy: Copy,
+    /// What waits for it, in order.
+    pub queue: VecDeque<Waiting>,
+    /// The actor, while it is awake.
+    pub awake: Option<Awake>,
+    /// Journal messages that touch it and are not durable yet.
+    pub in_flight: u32,
+    /// The id of an event that has panicked here, and how often.
+    pub suspect: Option<(u64, u32)>,
+    /// Messages with a single event, decaying by half each second.
+    pub heat: u32,
+    /// Seconds without work.
+    pub idle_s: u32,
+    /// What its actor died of last.
+    pub last_error: String,
+    /// Recalled to sleep, not for an operation.
+    pub falling_asleep: bool,
+}
+
+impl Place {
+    pub(super) fn settled(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        if let Some(awake) = &mut self.awake {
+            while awake
+                .outstanding
+                .front()
+                .is_some_and(|(ticket, rows)| rows.iter().all(|prepared| ticket.verdict(prepared.row).is_some()))
+            {
+                awake.outstanding.pop_front();
+            }
+        }
+    }
+
+    /// Whether nothing is known here that the view does not know.
+    pub(super) fn at_rest(&self) -> bool {
+        self.in_flight == 0
+            && self.awake.is_none()
+            && self.queue.is_empty()
+            && self.suspect.is_none()
+            && matches!(self.copy, Copy::Here(_))
+    }
+}
+
+impl State {
+    /// The place of a SKU, read from the view when it is not here.
+    pub(super) fn place(&mut self, sku: SkuIndex) -> &mut Place {
+        let shared = &self.shared;
+        self.places.entry(sku).or_insert_with(|| Place {
+            copy: Copy::Here(shared.store.view().stock(sku)),
+            queue: VecDeque::new(),
+            awake: None,
+            in_flight: 0,
+            suspect: None,
+            heat: 0,
+            idle_s: 0,
+            falling_asleep: false,
+            last_error: String::new(),
+        })
+    }
+
+    /// Lets the queues of all SKUs that may go on do so. Every handler ends with it.
+    pub(super) fn run(&mut self) {
+        while let Some(sku) = self.runnable.pop() {
+            let mut draft = self.draft();
+            while self.step(sku, &mut draft) {}
+            self.send(draft);
+            self.wake_if_needed(sku);
+        }
+    }
+
+    /// One step of one SKU's queue; whether there may be another.
+    fn step(&mut self, sku: SkuIndex, draft: &mut Draft) -> bool {
+        let place = self.place(sku);
+        let Some(waiting) = place.queue.pop_front() else {
+            return false;
+        };
+        match (waiting, &place.copy) {
+            (Waiting::Row(ticket, prepared), Copy::Here(_)) => self.decide_here(sku, &ticket, *prepared, draft),
+            (Waiting::Row(ticket, prepared), Copy::Awake) => self.forward(sku, &ticket, vec![*prepared]),
+            (Waiting::Operation(number), Copy::Here(_)) => {
+                if let Copy::Here(stock) = std::mem::replace(&mut place.copy, Copy::Lent) {
+                    // What was decided before must reach the journal before what the operation decides.
+                    let before = std::mem::replace(draft, self.draft());
+                    self.send(before);
+                    self.lend(number, sku, stock);
+                }
+            }
+            (waiting, copy) => {
+                let recall = matches!(copy, Copy::Awake);
+                place.queue.push_front(waiting);
+                if recall {
+                    self.recall(sku);
+                }
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Decides a row in place. A panic here is the event's first; it is tried again where it can hurt only its own SKU.
+    pub(super) fn decide_here(&mut self, sku: SkuIndex, ticket: &Arc<Ticket>, prepared: Prepared, draft: &mut Draft) {
+        let desk = self.desk.clone();
+        let place = self.place(sku);
+        let Copy::Here(stock) = &mut place.copy else {
+            place.queue.push_back(Waiting::Row(ticket.clone(), Box::new(prepared)));
+            return;
+        };
+        let mut working = stock.take();
+        let mark = draft.mark();
+        let decided = catch_unwind(AssertUnwindSafe(|| {
+            desk.decide(&mut working, ticket, &prepared, draft);
+            working
+        }));
+        match decided {
+            Ok(working) => place.copy = Copy::Here(working),
+            Err(_) => {
+                tracing::error!(sku = %ticket.event(prepared.row).sku, "deciding an event panicked; its SKU is rebuilt and gets an actor");
+                draft.back_to(mark);
+                place.suspect = Some((prepared.id, 1));
+                place.queue.push_front(Waiting::Row(ticket.clone(), Box::new(prepared)));
+                self.lose(sku);
+            }
+        }
+    }
+
+    /// The working copy is void: once all that was sent before is in the view, it is read from there.
+    pub(super) fn lose(&mut self, sku: SkuIndex) {
+        self.place(sku).copy = Copy::Lost;
+        self.lost.push(sku);
+    }
+
+    /// Sends the barriers for copies lost; after the drafts of this message, so that what they hold passes first.
+    pub(super) fn barriers(&mut self) {
+        for sku in std::mem::take(&mut self.lost) {
+            let (myself, epoch) = (self.myself.clone(), self.epoch);
+            // A warehouse that has died meanwhile is rebuilt as a whole.
+            self.shared
+                .journal
+                .barrier(Box::new(move || drop(myself.cast(Msg::Rebuilt(sku, epoch)))));
+        }
+    }
+
+    /// Sends rows to an awake SKU.
+    pub(super) fn forward(&mut self, sku: SkuIndex, ticket: &Arc<Ticket>, rows: Vec<Prepared>) {
+        let place = self.place(sku);
+        let Some(awake) = &mut place.awake else { return };
+        place.in_flight += 1;
+        place.idle_s = 0;
+        let kept = rows.iter().map(|prepared| prepared.again()).collect();
+        awake.outstanding.push_back((ticket.clone(), kept));
+        // An actor that has just died is rebuilt, and its outstanding rows are sent again.
+        let _ = awake.actor.cast(sku::Msg::Work {
+            ticket: ticket.clone(),
+            rows,
+        });
+    }
+
+    pub(super) fn recall(&mut self, sku: SkuIndex) {
+        let place = self.place(sku);
+        if let Some(awake) = &place.awake {
+            place.copy = Copy::Recalled;
+            // A dead actor's copy comes back by way of the view.
+            let _ = awake.actor.cast(sku::Msg::Recall);
+        }
+    }
+
+    pub(super) fn on_returned(&mut self, sku: SkuIndex, epoch: u64, stock: Option<Stock>) {
+        if epoch != self.epoch || !matches!(self.place(sku).copy, Copy::Recalled) {
+            return;
+        }
+        self.place(sku).copy = Copy::Here(stock);
+        self.fall_asleep(sku);
+        self.runnable.push(sku);
+    }
+
+    /// Gives the copy to an actor of its own when the SKU has something to mind, or back to the one it has.
+    pub(super) fn wake_if_needed(&mut self, sku: SkuIndex) {
+        let tuning = self.shared.tuning;
+        let place = self.place(sku);
+        let Copy::Here(stock) = &mut place.copy else { return };
+        if !place.queue.is_empty() {
+            return;
+        }
+        if let Some(awake) = &place.awake {
+            // It cannot be gone without our hearing of it; then the copy is rebuilt from the view.
+            let _ = awake.actor.cast(sku::Msg::Give(stock.take()));
+            place.copy = Copy::Awake;
+            return;
+        }
+        let minds =
+            place.suspect.is_some() || place.heat >= tuning.wake_rate_per_s || stock.as_ref().is_some_and(minds_something);
+        if minds && self.shared.counters.awake.load(Ordering::Relaxed) < tuning.awake_max {
+            self.wake(sku);
+        }
+    }
+
+    pub(super) fn wake(&mut self, sku: SkuIndex) {
+        let Some((_, id)) = self.shared.store.view().keys().names(sku) else {
+            return;
+        };
+        let (desk, epoch, warehouse) = (self.desk.clone(), self.epoch, self.myself.clone());
+        let deciding = Arc::new(AtomicU64::new(0));
+        let place = self.place(sku);
+        let Copy::Here(stock) = &mut place.copy else { return };
+        let stock = stock.take();
+        let args = sku::Args {
+            desk,
+            sku: id,
+            index: sku,
+            epoch,
+            stock: stock.clone(),
+            warehouse,
+            deciding: deciding.clone(),
+        };
+        match ractor::ActorRuntime::spawn_linked_instant(None, sku::Sku, args, self.myself.get_cell()) {
+            Ok((actor, _)) => {
+                self.actors.insert(actor.get_id(), sku);
+                let place = self.place(sku);
+                place.awake = Some(Awake {
+                    actor,
+                    deciding,
+                    outstanding: VecDeque::new(),
+                });
+                place.copy = Copy::Awake;
+                self.shared.counters.awake.fetch_add(1, Ordering::Relaxed);
+            }
+            // It goes on asleep, as before.
+            Err(error) => {
+                tracing::error!(%error, "a SKU could not be given an actor");
+                self.place(sku).copy = Copy::Here(stock);
+            }
+        }
+    }
+}
+
+/// Whether a SKU has something of its own to mind: a claim with a deadline, or a promise at risk.
+pub(super) fn minds_something(stock: &Stock) -> bool {
+    stock.claims.iter().any(|claim| claim.deadline.is_some() || claim.at_risk)
+}

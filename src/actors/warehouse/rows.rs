@@ -1,0 +1,287 @@
+//! Rows of batches: known already? in flight? then to their SKU's place.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::super::batch::{Ticket, Verdict};
+use super::super::desk::{Prepared, VoidOf};
+use super::super::draft::{Draft, Reply, SkuFact};
+use super::super::shared::Sources;
+use super::ops::{Operation, Work};
+use super::place::{Copy, Waiting};
+use super::{InFlight, State};
+use crate::domain::event::{Event, What};
+use crate::domain::fact::{Fact, Outcome};
+use crate::domain::refusal::{Code, Refusal};
+use crate::domain::units::Time;
+use crate::storage::append::SkuIndex;
+use crate::storage::remembered::{Lookup, hash, voided_hash};
+
+/// What the memory of ids says about a row.
+enum Known {
+    /// Never seen: its hash.
+    New(u64),
+    /// Answered now, or waiting for another; nothing more to do.
+    Settled,
+}
+
+impl State {
+    pub(super) fn on_events(&mut self, ticket: &Arc<Ticket>, range: Range<u32>) {
+        let now = self.stamp();
+        self.expire_due(now);
+        let sources = self.shared.sources.load_full();
+        let mut draft = self.draft();
+        let mut at = range.start;
+        while at < range.end {
+            let sku = ticket.sku(ticket.row_at(at));
+            let mut end = at + 1;
+            while end < range.end && ticket.sku(ticket.row_at(end)) == sku {
+                end += 1;
+            }
+            if range.len() == 1 {
+                self.place(sku).heat += 1;
+            }
+            self.on_run(ticket, at..end, now, &sources, &mut draft);
+            at = end;
+        }
+        self.send(draft);
+    }
+
+    /// Rows of one SKU.
+    fn on_run(&mut self, ticket: &Arc<Ticket>, run: Range<u32>, now: Time, sources: &Sources, draft: &mut Draft) {
+        let sku = ticket.sku(ticket.row_at(run.start));
+        let mut for_actor = Vec::new();
+        for at in run {
+            let row = ticket.row_at(at);
+            let Known::New(id) = self.known(ticket, row, now, draft) else {
+                continue;
+            };
+            let Some(prepared) = self.prepare(ticket, row, id, now, sources) else {
+                continue;
+            };
+            if let What::Sale {
+                reservation: Some(reservation),
+                ..
+            } = &ticket.event(row).what
+            {
+                let work = Work::Sale {
+                    ticket: ticket.clone(),
+                    prepared: Box::new(prepared),
+                    reservation: reservation.clone(),
+                };
+                self.begin(Operation::new(work, now, vec![sku]));
+                continue;
+            }
+            let place = self.place(sku);
+            if !place.queue.is_empty() {
+                place.queue.push_back(Waiting::Row(ticket.clone(), Box::new(prepared)));
+                continue;
+            }
+            match place.copy {
+                Copy::Here(_) => self.decide_here(sku, ticket, prepared, draft),
+                Copy::Awake => for_actor.push(prepared),
+                _ => place.queue.push_back(Waiting::Row(ticket.clone(), Box::new(prepared))),
+            }
+        }
+        if !for_actor.is_empty() {
+            self.forward(sku, ticket, for_actor);
+        }
+        self.runnable.push(sku);
+    }
+
+    /// Looks an id up: in flight, remembered, or new. A new one is in flight from here on.
+    fn known(&mut self, ticket: &Arc<Ticket>, row: u32, now: Time, draft: &mut Draft) -> Known {
+        let event = ticket.event(row);
+        let id = hash(
+            event.warehouse.as_str(),
+            event.origin.source.as_str(),
+            event.origin.id.as_str(),
+        );
+        if let Some(mark) = self.in_flight.get_mut(&id) {
+            mark.copies.push((ticket.clone(), row));
+            return Known::Settled;
+        }
+        match self.remembered(event, id) {
+            Ok(None) => {
+                self.in_flight.insert(id, InFlight::default());
+                Known::New(id)
+            }
+            Ok(Some(fact)) if fact.origin.fingerprint == event.origin.fingerprint => {
+                self.shared.counters.duplicates.fetch_add(1, Ordering::Relaxed);
+                self.shared.duplicates.push(event, fact.seq, now);
+                let version = version_of(&fact);
+                ticket.answer(
+                    row,
+                    Verdict::Judged {
+                        outcome: fact.outcome,
+                        seq: fact.seq,
+                        version,
+                        duplicate: true,
+                    },
+                );
+                Known::Settled
+            }
+            Ok(Some(fact)) => {
+                let detail = format!(
+                    "source {} has used the id {} before with other content (sequence {}): give a new event a new id",
+                    event.origin.source, event.origin.id, fact.seq
+                );
+                self.refuse(ticket, row, now, Refusal::field(Code::IdReused, "/id", detail), draft);
+                Known::Settled
+            }
+            Err(error) => {
+                tracing::error!(%error, "the store could not be read");
+                let detail = format!("the store could not be read ({error}): nothing was changed; send it again");
+                ticket.answer(row, Verdict::NotJudged(Refusal::new(Code::Overloaded, detail)));
+                Known::Settled
+            }
+        }
+    }
+
+    /// The fact that bound this event's id, if one did.
+    fn remembered(&self, event: &Event, id: u64) -> Result<Option<Fact>, crate::storage::database::ReadError> {
+        let mut found = self.shared.store.lookup(id)?;
+        while let Lookup::At(seq) = found {
+            let fact = self.shared.store.fact(seq)?;
+            let same = |fact: &Fact| {
+                fact.warehouse == event.warehouse
+                    && fact.origin.source == event.origin.source
+                    && fact.origin.id == event.origin.id
+            };
+            if let Some(fact) = fact.filter(same) {
+                return Ok(Some(fact));
+            }
+            // Two ids may share a hash; the texts decide.
+            found = self.shared.store.lookup_below(id, seq)?;
+        }
+        Ok(None)
+    }
+
+    fn prepare(&mut self, ticket: &Arc<Ticket>, row: u32, id: u64, now: Time, sources: &Sources) -> Option<Prepared> {
+        let event = ticket.event(row);
+        let policy = sources.policy(&event.origin.source);
+        let mut prepared = Prepared {
+            row,
+            id,
+            voids: None,
+            now,
+            today: self.today,
+            calendar: self.calendar.clone(),
+            policy,
+            voided: VoidOf::Nothing,
+        };
+        let What::Void { event: voided } = &event.what else {
+            return Some(prepared);
+        };
+        let (warehouse, source) = (event.warehouse.as_str(), event.origin.source.as_str());
+        let (target, voids) = (
+            hash(warehouse, source, voided.as_str()),
+            voided_hash(warehouse, source, voided.as_str()),
+        );
+        for waits_for in [target, voids] {
+            if waits_for != id
+                && let Some(mark) = self.in_flight.get_mut(&waits_for)
+            {
+                mark.copies.push((ticket.clone(), row));
+                self.in_flight.remove(&id);
+                return None;
+            }
+        }
+        prepared.voided = self.void_of(event, voided, target, voids);
+        prepared.voids = Some(voids);
+        self.in_flight.insert(voids, InFlight::default());
+        Some(prepared)
+    }
+
+    fn void_of(&self, event: &Event, voided: &crate::domain::units::Id, target: u64, voids: u64) -> VoidOf {
+        let mut original = event.clone();
+        original.origin.id = voided.clone();
+        match (self.shared.store.lookup(voids), self.remembered(&original, target)) {
+            (Ok(Lookup::At(_)), _) => VoidOf::Already,
+            (_, Ok(Some(fact))) => VoidOf::Fact(Box::new(fact)),
+            _ => VoidOf::Unknown,
+        }
+    }
+
+    /// A refusal that needs no look at the stock: recorded, and answered when it is durable.
+    pub(super) fn refuse(&mut self, ticket: &Arc<Ticket>, row: u32, now: Time, refusal: Refusal, draft: &mut Draft) {
+        let today = self.today;
+        let event = ticket.event(row);
+        let sku = ticket.sku(row);
+        let place = self.place(sku);
+        // A copy that is elsewhere has newer figures; the view's are right for a fact that changes none.
+        let (version, after) = match &place.copy {
+            Copy::Here(Some(stock)) => (stock.version, stock.after(today, now)),
+            Copy::Here(None) => (0, Default::default()),
+            _ => self
+                .shared
+                .store
+                .view()
+                .stock(sku)
+                .map_or((0, Default::default()), |stock| (stock.version, stock.after(today, now))),
+        };
+        let outcome = Outcome::Refused(refusal);
+        let index = draft.sku(SkuFact {
+            sku: &event.sku,
+            index: sku,
+            version,
+            what: event.what.word(),
+            business: event.time.unwrap_or(now),
+            recorded: now,
+            origin: &event.origin,
+            outcome: &outcome,
+            changes: Default::default(),
+            after,
+            payload: None,
+            id: None,
+            voids: None,
+            keep_forever: false,
+        });
+        draft.reply(Reply::Row {
+            ticket: ticket.clone(),
+            row,
+            index,
+            outcome,
+            version,
+            follow: None,
+        });
+    }
+
+    /// Copies of ids that were in flight: now that these are durable, they are looked up like any other.
+    pub(super) fn on_copies(&mut self, copies: Vec<(Arc<Ticket>, u32)>) {
+        let now = self.stamp();
+        let sources = self.shared.sources.load_full();
+        let mut draft = self.draft();
+        for (ticket, row) in copies {
+            let at = ticket.place_of(row);
+            self.on_run(&ticket, at..at + 1, now, &sources, &mut draft);
+        }
+        self.send(draft);
+    }
+
+    /// An event that has killed its actor twice: a dead letter; its SKU goes on.
+    pub(super) fn bury(&mut self, ticket: &Arc<Ticket>, prepared: &Prepared, error: &str) {
+        self.shared.counters.dead_letters.fetch_add(1, Ordering::Relaxed);
+        let sku: SkuIndex = ticket.sku(prepared.row);
+        let desk = self.desk.clone();
+        let mut draft = self.draft();
+        let mut stock = self.shared.store.view().stock(sku);
+        let event = ticket.event(prepared.row);
+        let decision = crate::domain::stock::Decision {
+            outcome: Outcome::DeadLetter { error: error.into() },
+            business: event.time.unwrap_or(prepared.now),
+            changes: Default::default(),
+            clock_ahead: false,
+        };
+        desk.conclude(&mut stock, ticket, prepared, decision, &mut draft);
+        self.send(draft);
+    }
+}
+
+fn version_of(fact: &Fact) -> u64 {
+    match &fact.subject {
+        crate::domain::fact::Subject::Sku { version, .. } => *version,
+        _ => 0,
+    }
+}

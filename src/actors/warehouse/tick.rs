@@ -1,0 +1,206 @@
+//! What happens because time passes: deadlines, midnight, sleep; and what happens when a SKU's actor dies.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use ractor::{ActorId, ActorProcessingErr};
+
+use super::ops::{Operation, Work};
+use super::place::{Copy, Waiting, minds_something};
+use super::{State, TICK_MS};
+use crate::domain::stock::Stock;
+use crate::domain::units::{Day, Time};
+use crate::domain::warehouse::Calendar;
+use crate::storage::append::SkuIndex;
+
+/// SKUs told of a new day, or of new buffers, per tick: a large warehouse is told within seconds without stopping its sales.
+const TURNS_PER_TICK: usize = 2_000;
+
+impl State {
+    /// Begins the expiry of every reservation whose deadline has passed, before anything else is judged at this time.
+    pub(super) fn expire_due(&mut self, now: Time) {
+        while self.deadlines.first().is_some_and(|(deadline, _)| *deadline <= now)
+            && let Some((_, id)) = self.deadlines.pop_first()
+        {
+            let mut skus = Vec::new();
+            self.add_lines(&id, &mut skus);
+            self.begin(Operation::new(Work::Expire { id }, now, skus));
+        }
+    }
+
+    pub(super) fn on_tick(&mut self) {
+        let now = self.stamp();
+        self.expire_due(now);
+        for _ in 0..TURNS_PER_TICK {
+            let Some((sku, what)) = self.turning.pop_front() else { break };
+            self.begin(Operation::new(Work::Turn { what }, now, vec![sku]));
+        }
+        self.ticks += 1;
+        if self.ticks.is_multiple_of(1_000 / TICK_MS) {
+            self.on_second();
+        }
+    }
+
+    /// Once a second: what has nothing to mind falls asleep, and copies at rest beyond the limit are dropped.
+    fn on_second(&mut self) {
+        let idle_s = self.shared.tuning.idle_sleep_s;
+        let mut sleepy = Vec::new();
+        for (sku, place) in &mut self.places {
+            place.heat /= 2;
+            place.idle_s = place.idle_s.saturating_add(1);
+            if place.awake.is_some() && place.idle_s >= idle_s && place.in_flight == 0 && matches!(place.copy, Copy::Awake) {
+                let minds = self
+                    .shared
+                    .store
+                    .view()
+                    .read(*sku, |stock, _| stock.is_some_and(minds_something));
+                if !minds {
+                    sleepy.push(*sku);
+                }
+            }
+        }
+        for sku in sleepy {
+            let place = self.place(sku);
+            place.suspect = None;
+            place.falling_asleep = true;
+            self.recall(sku);
+        }
+        if self.places.len() > self.shared.tuning.copies_max {
+            self.places.retain(|_, place| !place.at_rest());
+        }
+    }
+
+    /// A SKU recalled to sleep: its actor goes, the copy stays.
+    pub(super) fn fall_asleep(&mut self, sku: SkuIndex) {
+        let place = self.place(sku);
+        if !place.falling_asleep {
+            return;
+        }
+        place.falling_asleep = false;
+        if let Some(awake) = place.awake.take() {
+            self.actors.remove(&awake.actor.get_id());
+            self.shared.counters.awake.fetch_sub(1, Ordering::Relaxed);
+            awake.actor.stop(Some("asleep".to_owned()));
+        }
+    }
+
+    /// All SKUs whose promises may have changed since `since` because lots expired or dates passed are told of the new day.
+    pub(super) fn turn_day(&mut self, since: Day) {
+        let (today, view) = (self.today, self.shared.store.view());
+        let turning = &mut self.turning;
+        view.each_sku(&self.desk.warehouse, |sku, stock| {
+            if turns(stock, since, today) {
+                turning.push_back((sku, "day_turned"));
+            }
+        });
+    }
+
+    /// The warehouse's own data have changed in the view.
+    pub(super) fn on_configured(&mut self) {
+        let Some(site) = self.shared.store.view().warehouses().get(&self.desk.warehouse).cloned() else {
+            return;
+        };
+        let buffers_changed = site.channels.iter().any(|(id, channel)| {
+            self.site
+                .channels
+                .get(id)
+                .is_none_or(|before| before.buffer != channel.buffer)
+        }) || self.site.channels.keys().any(|id| !site.channels.contains_key(id));
+        if site.time_zone != self.site.time_zone {
+            self.calendar = Arc::new(Calendar::new(&site.time_zone).unwrap_or_else(Calendar::utc));
+            let before = self.today;
+            self.today = self.calendar.day_of(self.shared.clock.now());
+            self.tomorrow = self.calendar.start_of(self.today.plus(1));
+            self.turn_day(before.min(self.today).plus(-1));
+        }
+        self.site = site;
+        if buffers_changed {
+            let turning = &mut self.turning;
+            self.shared
+                .store
+                .view()
+                .each_sku(&self.desk.warehouse, |sku, _| turning.push_back((sku, "buffers_turned")));
+        }
+    }
+
+    /// A SKU's actor has died. Its rows without a verdict are tried again; the one that killed it twice is buried.
+    pub(super) fn on_sku_death(&mut self, actor: ActorId, error: &str) -> Result<(), ActorProcessingErr> {
+        let Some(sku) = self.actors.remove(&actor) else {
+            return Ok(());
+        };
+        self.shared.counters.awake.fetch_sub(1, Ordering::Relaxed);
+        self.shared.counters.sku_deaths.fetch_add(1, Ordering::Relaxed);
+        let place = self.place(sku);
+        place.falling_asleep = false;
+        let Some(awake) = place.awake.take() else { return Ok(()) };
+        let killer = awake.deciding.load(Ordering::Acquire);
+        let deaths = match place.suspect {
+            Some((id, deaths)) if id == killer => deaths + 1,
+            _ => 1,
+        };
+        place.suspect = Some((killer, deaths));
+        place.last_error = error.to_owned();
+        tracing::error!(sku = ?sku, error, deaths, "a SKU's actor died; the SKU is rebuilt");
+        for (ticket, rows) in awake.outstanding.into_iter().rev() {
+            for prepared in rows.into_iter().rev() {
+                place.queue.push_front(Waiting::Row(ticket.clone(), Box::new(prepared)));
+            }
+        }
+        place.in_flight = 0;
+        self.lose(sku);
+        match self.restarts.died(Instant::now()) {
+            Some(_) => Ok(()),
+            None => Err("too many SKU actors died: the warehouse is rebuilt as a whole".into()),
+        }
+    }
+
+    /// An actor that was told to stop has stopped.
+    pub(super) fn on_sku_gone(&mut self, actor: ActorId) -> Result<(), ActorProcessingErr> {
+        match self.actors.contains_key(&actor) {
+            true => self.on_sku_death(actor, "stopped without being told to"),
+            false => Ok(()),
+        }
+    }
+
+    /// All that a lost SKU had sent is in the view: read it, drop what has been answered, bury what killed it twice, go on.
+    pub(super) fn on_rebuilt(&mut self, sku: SkuIndex, epoch: u64) {
+        if epoch != self.epoch || !matches!(self.place(sku).copy, Copy::Lost) {
+            return;
+        }
+        let stock = self.shared.store.view().stock(sku);
+        let place = self.place(sku);
+        place.copy = Copy::Here(stock);
+        place.queue.retain(|waiting| match waiting {
+            Waiting::Row(ticket, prepared) => ticket.verdict(prepared.row).is_none(),
+            Waiting::Operation(_) => true,
+        });
+        let Some((killer, 2..)) = place.suspect else {
+            self.wake_suspect(sku);
+            return;
+        };
+        place.suspect = None;
+        let error = std::mem::take(&mut place.last_error);
+        let at = place
+            .queue
+            .iter()
+            .position(|waiting| matches!(waiting, Waiting::Row(_, prepared) if prepared.id == killer));
+        if let Some(Waiting::Row(ticket, prepared)) = at.and_then(|at| self.place(sku).queue.remove(at)) {
+            self.bury(&ticket, &prepared, &error);
+        }
+        self.runnable.push(sku);
+    }
+
+    /// An event that has panicked once is tried again in an actor of its SKU's own, where it can hurt nobody else.
+    fn wake_suspect(&mut self, sku: SkuIndex) {
+        self.wake(sku);
+        self.runnable.push(sku);
+    }
+}
+
+/// Whether what may be promised of a SKU differs between two days.
+fn turns(stock: &Stock, since: Day, today: Day) -> bool {
+    let expired = |day: Option<Day>| day.is_some_and(|day| day >= since && day < today);
+    stock.lots.iter().any(|lot| expired(lot.expires_on) && lot.inside[0] > 0)
+        || stock.claims.iter().any(|claim| expired(claim.good_until))
+}

@@ -1,0 +1,113 @@
+//! The supervisor of the warehouses.
+//!
+//! Owns: which warehouse has which actor. Receives: warehouses that were declared or changed, deaths. Sends: nothing on the
+//! stock path. Dies when: warehouses die faster than its plan allows; the root then ends the process. Invariant: a successor
+//! starts only behind a barrier, so that the view has all that the dead one had sent.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+
+use super::router::Router;
+use super::supervise::{Restarts, WAREHOUSES};
+use super::warehouse::{self, Command};
+use crate::domain::units::Id;
+
+/// What it is told.
+pub enum Msg {
+    /// The warehouse is in the view: give it an actor, or tell the one it has.
+    Declared(Id),
+    /// All that a dead warehouse had sent is in the view.
+    Rebuild(Id),
+    /// The store has failed; everything ahead of the disk is void.
+    Epoch(u64),
+}
+
+/// See the module.
+pub struct Warehouses;
+
+/// What it keeps.
+pub struct State {
+    router: Router,
+    actors: HashMap<ActorId, Id>,
+    restarts: Restarts,
+}
+
+impl Actor for Warehouses {
+    type Msg = Msg;
+    type State = State;
+    type Arguments = Router;
+
+    async fn pre_start(&self, myself: ActorRef<Msg>, router: Router) -> Result<State, ActorProcessingErr> {
+        let mut state = State {
+            router,
+            actors: HashMap::new(),
+            restarts: Restarts::new(WAREHOUSES),
+        };
+        let declared: Vec<Id> = state.router.shared.store.view().warehouses().keys().cloned().collect();
+        for id in declared {
+            state.start(&myself, id).await?;
+        }
+        Ok(state)
+    }
+
+    async fn handle(&self, myself: ActorRef<Msg>, message: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
+        match message {
+            Msg::Declared(id) => match state.router.warehouse(&id) {
+                Some(actor) => drop(actor.cast(warehouse::Msg::Command(Box::new(Command::Configured)))),
+                None => state.start(&myself, id).await?,
+            },
+            Msg::Rebuild(id) => state.start(&myself, id).await?,
+            Msg::Epoch(epoch) => {
+                for actor in state.router.all().values() {
+                    // One that is dead is rebuilt from the view anyway.
+                    let _ = actor.cast(warehouse::Msg::Epoch(epoch));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<Msg>,
+        event: SupervisionEvent,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            SupervisionEvent::ActorFailed(cell, error) => state.on_death(&myself, cell.get_id(), &error.to_string()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl State {
+    async fn start(&mut self, myself: &ActorRef<Msg>, id: Id) -> Result<(), ActorProcessingErr> {
+        let args = warehouse::Args {
+            shared: self.router.shared.clone(),
+            warehouse: id.clone(),
+        };
+        let (actor, _) = Actor::spawn_linked(None, warehouse::Warehouse, args, myself.get_cell()).await?;
+        self.actors.insert(actor.get_id(), id.clone());
+        self.router.set(&id, Some(actor));
+        Ok(())
+    }
+
+    fn on_death(&mut self, myself: &ActorRef<Msg>, actor: ActorId, error: &str) -> Result<(), ActorProcessingErr> {
+        let Some(id) = self.actors.remove(&actor) else { return Ok(()) };
+        tracing::error!(warehouse = %id, error, "a warehouse died; it is rebuilt from the view");
+        self.router.shared.counters.warehouse_deaths.fetch_add(1, Ordering::Relaxed);
+        self.router.set(&id, None);
+        let Some(wait) = self.restarts.died(Instant::now()) else {
+            return Err(format!("warehouse {id} and others died too often; the last of: {error}").into());
+        };
+        let (myself, journal) = (myself.clone(), self.router.shared.journal.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            journal.barrier(Box::new(move || drop(myself.cast(Msg::Rebuild(id)))));
+        });
+        Ok(())
+    }
+}
