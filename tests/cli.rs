@@ -182,3 +182,62 @@ fn a_manual_that_cannot_be_written_says_where() {
     assert_eq!(code(&output), 74);
     assert!(stderr(&output).contains("/dev/null/man1"));
 }
+
+/// What `shelfd check` is told: a data directory of its own and a port that is free.
+fn check(words: &[&str]) -> Output {
+    let dir = tempfile::tempdir().expect("a directory");
+    let dir = dir.path().to_str().expect("UTF-8");
+    shelfd(&[&["check", "--data", dir, "--listen", "127.0.0.1:0"], words].concat())
+}
+
+#[test]
+fn a_good_configuration_and_environment_exit_0() {
+    let output = check(&[]);
+    assert_eq!(code(&output), 0, "{}{}", stdout(&output), stderr(&output));
+    for word in ["data directory", "disk", "port", "clock", "open files", "a node would start"] {
+        assert!(stdout(&output).contains(word), "no {word} in {}", stdout(&output));
+    }
+}
+
+#[test]
+fn a_typo_in_the_configuration_exits_78_with_its_place_and_a_suggestion() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("config.toml");
+    std::fs::write(&file, "[http]\nlisen = \"127.0.0.1:7480\"\n").expect("written");
+    let output = check(&["--config", file.to_str().expect("UTF-8")]);
+    assert_eq!(code(&output), 78);
+    let told = stdout(&output);
+    assert!(
+        told.contains("lisen") && told.contains("listen") && told.contains("config.toml:2"),
+        "{told}"
+    );
+    let json = check(&["--json", "--config", file.to_str().expect("UTF-8")]);
+    let findings: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    assert_eq!((code(&json), &findings["ok"]), (78, &serde_json::Value::Bool(false)));
+}
+
+#[test]
+fn a_port_in_use_and_a_data_directory_that_is_none_exit_78_and_say_what_to_do() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let output = shelfd(&["check", "--data", "/dev/null", "--listen", &address]);
+    assert_eq!(code(&output), 78);
+    let told = stdout(&output);
+    assert!(told.contains(&format!("{address} is in use by another program")), "{told}");
+    assert!(
+        told.contains("/dev/null is no directory") && told.contains("--data"),
+        "{told}"
+    );
+    assert!(told.contains("2 to be mended"), "{told}");
+}
+
+#[test]
+fn top_does_not_draw_into_a_pipe_unless_asked_to() {
+    let output = shelfd(&["top", "--url", &nobody()]);
+    assert_eq!(code(&output), 64);
+    assert!(stderr(&output).contains("--once"));
+    assert_eq!(
+        code(&shelfd(&["top", "--once", "--interval-ms", "50", "--url", &nobody()])),
+        69
+    );
+}

@@ -13,6 +13,7 @@ use self::out::{ColorChoice, Out};
 pub mod any;
 pub mod arg;
 pub mod availability;
+pub mod check;
 pub mod client;
 pub mod completions;
 pub mod dead_letters;
@@ -27,10 +28,12 @@ pub mod out;
 pub mod reports;
 pub mod reserve;
 pub mod scratch;
+pub mod settings;
 pub mod skus;
 pub mod status;
 pub mod stock;
 pub mod table;
+pub mod top;
 pub mod warehouses;
 
 /// Worker threads of the runtime: two beat every other split on the machines this runs on.
@@ -104,6 +107,10 @@ pub enum Verb {
     Streams(reports::Streams),
     /// Events that could not be taken: list, replay, discard, restore
     DeadLetters(dead_letters::Args),
+    /// Configuration and environment: what is wrong, where, and what to do about it
+    Check(check::Args),
+    /// A live view: rates, latencies, warehouses, newest facts, what to count
+    Top(top::Args),
     /// How the node is: health, actors, lag, journal, disk
     Status(status::Args),
     /// Print the completions of a shell
@@ -161,6 +168,8 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Drift(args) => reports::drift(args, &context).await,
         Verb::Streams(args) => reports::streams(args, &context).await,
         Verb::DeadLetters(args) => dead_letters::run(args, &context).await,
+        Verb::Check(args) => check::run(args, &context).await,
+        Verb::Top(args) => top::run(args, &context).await,
         Verb::Status(args) => status::run(args, &context).await,
         Verb::Completions(args) => completions::run(&args, &context),
         Verb::Man(args) => man::run(&args, &context),
