@@ -21,6 +21,7 @@ pub mod demo;
 pub mod events;
 pub mod exit;
 pub mod field;
+pub mod import;
 pub mod ledger;
 pub mod list;
 pub mod man;
@@ -113,6 +114,8 @@ pub enum Verb {
     Top(top::Args),
     /// How the node is: health, actors, lag, journal, disk
     Status(status::Args),
+    /// Read a table of movements (CSV) into the node: resumable, and never twice
+    Import(import::Args),
     /// Print the completions of a shell
     Completions(completions::Args),
     /// Print the manual page, or write one for each verb into a directory
@@ -171,6 +174,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Check(args) => check::run(args, &context).await,
         Verb::Top(args) => top::run(args, &context).await,
         Verb::Status(args) => status::run(args, &context).await,
+        Verb::Import(args) => import::run(args, &context).await,
         Verb::Completions(args) => completions::run(&args, &context),
         Verb::Man(args) => man::run(&args, &context),
     }
