@@ -158,7 +158,7 @@ pub const KEYS: &[Key] = &[
         "milliseconds",
         "10_000",
         false,
-        "How long the next piece of a body may take; past it 408.",
+        "How long the next piece of a body may take, and a sixth of what all of it may take; past it 408.",
     ),
     key(
         "http.idle_timeout_ms",
@@ -174,7 +174,7 @@ pub const KEYS: &[Key] = &[
         "connections",
         "20_000",
         false,
-        "The most connections at once; further ones wait to be accepted.",
+        "The most connections at once; one more is told so (503) and closed.",
     ),
     key(
         "http.max_inflight_events",

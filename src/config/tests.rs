@@ -115,6 +115,37 @@ fn broken_toml_and_huge_numbers_are_placed() {
 }
 
 #[test]
+fn odd_shapes_are_refused_with_a_place_and_never_panic() {
+    let texts = [
+        "\"\" = 1",
+        "[[http]]",
+        "http = []",
+        "http = { listen = {} }",
+        "warehouse = {}",
+        "[[warehouse.channels]]",
+        "[[warehouse]]\nid = []\ntime_zone = 1979-05-27",
+        "[[warehouse]]\nid = \"a\"\ntime_zone = \"Europe/Moscow\"\nchannels = { \"\" = {} }",
+        "[[warehouse]]\nid = \"a\"\ntime_zone = \"Europe/Moscow\"\nchannels = { web = 3 }",
+        "source = [[]]",
+        "[http]\r\nlisten.port = 1",
+        "[log]\nlevel = \"\"",
+        "[log]\nlevel = \"info,[\"",
+        "[log]\nlevel = \"\"\"",
+        "ключ = 1",
+        "[http]\nmax_rows = 0x_ff",
+        "[node]\nname = \"\\u0000\"",
+    ];
+    for text in texts {
+        let lines = complaints(text);
+        assert!(lines.iter().all(|line| line.starts_with("shelfd.toml:")), "{text}: {lines:?}");
+        let mut shown = String::new();
+        GraphicalReportHandler::new()
+            .render_report(&mut shown, &load(text).unwrap_err())
+            .unwrap();
+    }
+}
+
+#[test]
 fn only_loopback_is_served_and_the_reason_is_told() {
     let lines = complaints("[http]\nlisten = \"0.0.0.0:7480\"\n");
     assert!(
