@@ -102,14 +102,15 @@ fn every_actor_is_in_the_tree() {
 }
 
 #[test]
-fn every_metric_is_on_its_page() {
+fn every_metric_is_on_its_page_and_recorded() {
     let names: Vec<&str> = shelfd::telemetry::METRICS.iter().map(|metric| metric.name).collect();
-    report(pages::metrics(&tree(), &names));
+    let tree = tree();
+    report([pages::metrics(&tree, &names), pages::unrecorded_metrics(&tree, &names)].concat());
 }
 
 #[test]
-fn every_config_key_is_on_its_page() {
+fn every_config_key_is_on_its_page_and_read() {
     let page = std::fs::read_to_string(source::root().join("config.toml")).expect("config.toml stands at the top");
     let keys: Vec<&str> = shelfd::config::KEYS.iter().map(|key| key.path).collect();
-    report(pages::config_keys(&page, &keys));
+    report([pages::config_keys(&page, &keys), pages::unread_keys(&tree(), &keys)].concat());
 }

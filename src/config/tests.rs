@@ -321,6 +321,32 @@ fn a_reload_tells_what_it_applies_and_what_waits() {
 }
 
 #[test]
+fn a_reload_applies_exactly_the_keys_that_say_so() {
+    let mut layers = Layers::defaults();
+    for key in KEYS.iter().filter(|key| key.env().is_some()) {
+        let other = match (key.kind, key.default_value().unwrap()) {
+            (Kind::Integer { .. }, toml::Value::Integer(n)) => (n + 1).to_string(),
+            (Kind::Word(words), _) => words[1].to_owned(),
+            _ if key.path == "http.listen" => "127.0.0.1:1".to_owned(),
+            _ => "warn".to_owned(),
+        };
+        layers = layers.flag("--x", key.path, Some(other));
+    }
+    let (old, new) = (Config::default(), layers.load().unwrap());
+    let diff = Config::reload_diff(&old, &new);
+    assert_eq!(diff.changes.len(), KEYS.iter().filter(|key| key.env().is_some()).count());
+    let now = Config::reloaded(&old, &new);
+    assert_eq!(
+        Config::reload_diff(&old, &now).changes,
+        diff.applied().cloned().collect::<Vec<_>>()
+    );
+    assert_eq!(
+        Config::reload_diff(&now, &new).changes,
+        diff.waiting().cloned().collect::<Vec<_>>()
+    );
+}
+
+#[test]
 fn config_toml_says_every_key_and_is_the_defaults() {
     let written = include_str!("../../config.toml");
     let expected = document();

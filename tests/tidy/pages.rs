@@ -3,7 +3,7 @@
 //! Pages that are generated from the code were preferred where that is possible (OpenAPI, `# HELP`, `config.toml`); for the rest a
 //! list is kept by hand, since its order and words are what a reader needs, and these rules see that nothing is missing from it.
 
-use crate::source::{Source, line_of, whole_words};
+use crate::source::{Source, whole_words};
 
 const TABLES: &str = "src/storage/tables.rs";
 const ROUTES: &str = "src/http/mod.rs";
@@ -26,7 +26,7 @@ fn quoted(text: &str, from: usize) -> Option<&str> {
     text[from..].split('"').nth(1)
 }
 
-/// Every durable table is defined on one page, and its comment says key, size and lifetime.
+/// Every durable table is defined on one page, whose head has a row for it with key, size and lifetime.
 pub fn tables(sources: &[Source]) -> Vec<String> {
     let kinds = ["TableDefinition", "MultimapTableDefinition"];
     let defines = |source: &Source| kinds.iter().any(|kind| source.code.contains(&format!("{kind}::new(")));
@@ -48,34 +48,35 @@ pub fn tables(sources: &[Source]) -> Vec<String> {
         Ok(page) => page,
         Err(missing) => return breaches.into_iter().chain(missing).collect(),
     };
-    let lines: Vec<&str> = page.raw.lines().collect();
+    let rows: Vec<Vec<&str>> = page
+        .raw
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! |"))
+        .map(cells)
+        .collect();
+    let head = rows.first().cloned().unwrap_or_default();
+    for word in ["table", "key", "size", "lifetime"] {
+        if !head.contains(&word) {
+            breaches.push(format!("{TABLES}: the page has no column `{word}`"));
+        }
+    }
     for (at, _) in page
         .code
         .match_indices("TableDefinition::new(")
         .filter(|(at, _)| !page.is_test(*at))
     {
         let name = quoted(&page.raw, at).unwrap_or_default();
-        let item = lines[..=line_of(&page.raw, at)]
-            .iter()
-            .rposition(|line| line.contains("const "))
-            .unwrap_or_default();
-        let comment: Vec<&str> = lines[..item]
-            .iter()
-            .rev()
-            .take_while(|line| line.trim_start().starts_with("///"))
-            .copied()
-            .collect();
-        let comment = comment.concat().to_lowercase();
-        for word in ["key", "size", "life"] {
-            if !comment.contains(word) {
-                breaches.push(format!(
-                    "{}: the comment of table \"{name}\" does not say its {word}",
-                    page.place(at)
-                ));
-            }
+        let row = rows.iter().find(|row| row[0] == format!("`{name}`"));
+        if row.is_none_or(|row| row.len() != head.len() || row.iter().any(|cell| cell.is_empty())) {
+            breaches.push(format!("{}: table \"{name}\" has no full row on the page", page.place(at)));
         }
     }
     breaches
+}
+
+/// The cells of a row of a Markdown table, after its first bar.
+fn cells(row: &str) -> Vec<&str> {
+    row.trim_end().trim_end_matches('|').split('|').map(str::trim).collect()
 }
 
 /// Every route that a handler declares (`#[utoipa::path]` or a plain `.route`) stands on the page of routes.
@@ -174,4 +175,50 @@ pub fn config_keys(page: &str, keys: &[&str]) -> Vec<String> {
     };
     let missing = keys.iter().filter(|key| !said(key.rsplit('.').next().unwrap_or(key)));
     missing.map(|key| format!("config.toml does not say {key}")).collect()
+}
+
+/// Whether the node is put together here; before that, keys and metrics wait for their users.
+fn assembled(sources: &[Source]) -> bool {
+    sources
+        .iter()
+        .any(|source| source.path == "src/app.rs" || source.path == "src/app/mod.rs")
+}
+
+/// Every key of the table is read by somebody: one that is not is a promise that nothing keeps.
+pub fn unread_keys(sources: &[Source], keys: &[&str]) -> Vec<String> {
+    if !assembled(sources) {
+        return Vec::new();
+    }
+    let readers: Vec<&Source> = sources
+        .iter()
+        .filter(|source| source.path.starts_with("src/") && !source.path.starts_with("src/config/"))
+        .collect();
+    let read = |name: &str| {
+        let reads = |source: &&Source| source.words(name).into_iter().any(|at| !source.is_test(at));
+        readers.iter().any(reads)
+    };
+    let unread = keys.iter().filter(|key| !read(key.rsplit('.').next().unwrap_or(key)));
+    unread.map(|key| format!("nothing reads the key {key}")).collect()
+}
+
+/// Every metric of the table is recorded by somebody.
+pub fn unrecorded_metrics(sources: &[Source], table: &[&str]) -> Vec<String> {
+    if !assembled(sources) {
+        return Vec::new();
+    }
+    let named = |source: &Source, name: &str| source.uncommented.contains(&format!("\"{name}\""));
+    let recorded = |name: &str| {
+        let elsewhere = sources
+            .iter()
+            .any(|s| s.path.starts_with("src/") && s.path != "src/telemetry.rs" && named(s, name));
+        elsewhere
+            || sources
+                .iter()
+                .any(|s| s.path == "src/telemetry.rs" && s.uncommented.contains(&format!("!(\"{name}\"")))
+    };
+    table
+        .iter()
+        .filter(|name| !recorded(name))
+        .map(|name| format!("nothing records the metric {name}"))
+        .collect()
 }

@@ -135,6 +135,27 @@ pub fn layers(source: &Source) -> Vec<String> {
             }
         }
     }
+    breaches.extend(climbs(source));
+    breaches
+}
+
+/// A chain of `super::` that reaches the root would name a module past the table.
+fn climbs(source: &Source) -> Vec<String> {
+    let folder = source.module_folder();
+    let depth = folder.split('/').count() - 1;
+    let is_test = |at: &usize| source.is_test(*at);
+    let mut breaches = Vec::new();
+    for at in source.words("super").into_iter().filter(|at| !is_test(at)) {
+        let mut rest = &source.code[at..];
+        let mut steps = 0;
+        while let Some(next) = rest.strip_prefix("super::") {
+            rest = next;
+            steps += 1;
+        }
+        if depth > 0 && steps >= depth {
+            breaches.push(format!("{}: climbs to the root; write crate::", source.place(at)));
+        }
+    }
     breaches
 }
 

@@ -39,6 +39,18 @@ fn an_arrow_that_turns_back_is_found() {
         .is_empty()
     );
     assert!(found("src/main.rs", "use shelfd::cli;\n").is_empty());
+    assert_eq!(
+        found("src/storage/x.rs", "use super::super::actors;\n"),
+        ["src/storage/x.rs:1: climbs to the root; write crate::"]
+    );
+    assert_eq!(found("src/storage/mod.rs", "use super::actors;\n").len(), 1);
+    assert!(
+        found(
+            "src/storage/x.rs",
+            "use super::tables;\n#[cfg(test)]\nmod tests {\n use super::super::a;\n}\n"
+        )
+        .is_empty()
+    );
 }
 
 #[test]
@@ -158,21 +170,27 @@ fn a_forgotten_file_is_found() {
 
 #[test]
 fn a_table_off_its_page_or_without_a_lifetime_is_found() {
-    let good = "/// Key: sequence. Size: 160 bytes a fact.\n/// Lifetime: `history_days`.\npub const A: TableDefinition<u64, &[u8]> =\n    TableDefinition::new(\"a\");\n";
-    let bad = "/// Key: id.\npub const B: TableDefinition<u64, u64> = TableDefinition::new(\"b\");\n";
-    assert!(pages::tables(&[Source::new("src/storage/tables.rs", good)]).is_empty());
-    let found = pages::tables(&[Source::new("src/storage/tables.rs", &format!("{good}{bad}"))]);
-    assert_eq!(found.len(), 2, "{found:?}");
+    let head = "//! | table | key | size | lifetime |\n//! |---|---|---|---|\n//! | `a` | id | 8 B | the store's |\n";
+    let good = format!("{head}const A: TableDefinition<u64, u64> = TableDefinition::new(\"a\");\n");
+    let other = "const B: TableDefinition<u64, u64> =\n    TableDefinition::new(\"b\");\n";
+    let found = |page: &str| pages::tables(&[Source::new("src/storage/tables.rs", page)]);
+    assert!(found(&good).is_empty());
+    assert_eq!(
+        found(&format!("{good}{other}")),
+        ["src/storage/tables.rs:6: table \"b\" has no full row on the page"]
+    );
+    assert_eq!(found(&good.replace("8 B", "")).len(), 1);
+    assert_eq!(found(&good.replace("lifetime", "value")).len(), 1);
     assert_eq!(
         pages::tables(&[
-            Source::new("src/storage/tables.rs", good),
-            Source::new("src/storage/x.rs", bad)
+            Source::new("src/storage/tables.rs", &good),
+            Source::new("src/storage/x.rs", other)
         ])
         .len(),
         1
     );
     assert_eq!(
-        pages::tables(&[Source::new("src/storage/x.rs", bad)]).len(),
+        pages::tables(&[Source::new("src/storage/x.rs", other)]).len(),
         2,
         "the page is missing, too"
     );
@@ -226,5 +244,26 @@ fn a_key_off_its_page_is_found() {
     assert_eq!(
         pages::config_keys("listen = 1\n# max_rows\n", &["http.listen", "http.max_rows"]),
         ["config.toml does not say http.max_rows"]
+    );
+}
+
+#[test]
+fn a_key_that_nothing_reads_and_a_metric_that_nothing_records_are_found() {
+    let app = Source::new(
+        "src/app.rs",
+        "fn f(c: Config) { g(c.http.max_rows); counter!(\"a\") } // listen \"b\"\n",
+    );
+    let tree = [app, Source::new("src/config/mod.rs", "struct Http { listen: X }\n")];
+    assert_eq!(
+        pages::unread_keys(&tree, &["http.max_rows", "http.listen"]),
+        ["nothing reads the key http.listen"]
+    );
+    assert_eq!(
+        pages::unrecorded_metrics(&tree, &["a", "b"]),
+        ["nothing records the metric b"]
+    );
+    assert!(
+        pages::unread_keys(&tree[1..], &["http.listen"]).is_empty(),
+        "the node is not put together yet"
     );
 }
