@@ -2,8 +2,11 @@
 //! nothing is owed; a negative `V` leaves nothing on the shelf and `−V` owed. The difference goes sellable ↔ discrepancy
 //! and stands in the ledger at the time that the count speaks of.
 //!
-//! A count of one lot `L` sets that lot. Of what is owed, `F_L = min(owed, found in L since)` is settled by it, because
-//! `V` has it in already. When the count adds units, it repays with them what was found in other lots since its time.
+//! A count of one lot `L` sets that lot. What is owed for `L` is settled by it, whenever it was found: what was found after
+//! the count is in `V` already, and what was found before it, the shelf has shown. When the count adds units, it repays
+//! with them what was found in other lots since its time and is still owed. Deliveries repay the oldest finding first, so
+//! what is still owed is the newest that was found; of what is older than the recent book nobody knows the lot, and it
+//! stays owed.
 //!
 //! The alternative, to set the book to the figure at its arrival, was rejected: what was sold between the look at the
 //! shelf and the report would be lost.
@@ -85,25 +88,20 @@ fn of_sku(stock: &Stock, counted: i64, as_of: Time, today: Day, changes: &mut Ch
 }
 
 fn of_lot(stock: &Stock, lot: &Id, counted: i64, as_of: Time, changes: &mut Changes) -> Result<i64, Refusal> {
-    let (mut moved, mut found_here, mut found_elsewhere) = (0i64, 0i64, 0i64);
-    for entry in late::later(stock, as_of) {
-        if &entry.lot == lot {
-            moved = moved.saturating_add(entry.own);
-            found_here = found_here.saturating_add(entry.found);
-        } else {
-            found_elsewhere = found_elsewhere.saturating_add(entry.found);
-        }
-    }
+    let moved = late::later(stock, as_of)
+        .filter(|entry| &entry.lot == lot)
+        .fold(0, |sum: i64, entry| sum.saturating_add(entry.own));
     let stands = units::add(counted, moved)?;
     let before = stock.lot(lot).map_or(0, super::Lot::sellable);
-    let mut owed = stock.owed - stock.owed.min(found_here.max(0));
+    let (owed_here, owed_since_elsewhere) = owed_for(stock, lot, as_of);
+    let mut owed = stock.owed - owed_here;
     if stands < 0 {
         set(lot, -before, changes);
         return Ok(units::sub(owed, stands)?);
     }
     let added = stands - before;
     set(lot, added, changes);
-    let repaid = added.min(owed).min(found_elsewhere);
+    let repaid = added.min(owed_since_elsewhere);
     if repaid > 0 {
         owed -= repaid;
         changes.push(Change::Move {
@@ -115,6 +113,24 @@ fn of_lot(stock: &Stock, lot: &Id, counted: i64, as_of: Time, changes: &mut Chan
         });
     }
     Ok(owed)
+}
+
+/// Of what is owed: what was found in this lot, and what was found in others after a time.
+fn owed_for(stock: &Stock, lot: &Id, since: Time) -> (i64, i64) {
+    let (mut rest, mut here, mut elsewhere) = (stock.owed, 0, 0);
+    for entry in stock.book.iter().rev().filter(|entry| entry.found > 0) {
+        let units = entry.found.min(rest);
+        rest -= units;
+        if &entry.lot == lot {
+            here += units;
+        } else if entry.at > since {
+            elsewhere += units;
+        }
+        if rest == 0 {
+            break;
+        }
+    }
+    (here, elsewhere)
 }
 
 /// Where a count of the SKU puts what it adds: the unexpired lot with the soonest date, else `""`.

@@ -6,11 +6,11 @@
 use crate::domain::event::{Event, LotRef, What};
 use crate::domain::fact::{Change, Changes};
 use crate::domain::refusal::{Code, Refusal};
-use crate::domain::units::{MAX_QUANTITY, Time, Unit};
+use crate::domain::units::{Id, MAX_QUANTITY, Time, Unit};
 use crate::domain::warehouse::date_of;
 
 use super::decide::Context;
-use super::{Stock, count};
+use super::{Stock, count, late};
 
 /// An event that may be judged.
 #[derive(Clone, Debug)]
@@ -121,7 +121,7 @@ fn time(stock: Option<&Stock>, event: &Event, ctx: &Context<'_>) -> Result<(Time
             let detail = "a snapshot of a source that looks at the shelf is a count, and must carry its time";
             return Err(Refusal::field(Code::InvalidValue, "/time", detail));
         }
-        return Ok((ctx.now, false));
+        return Ok((arrival(stock, event.lot.as_ref().map(|lot| &lot.id), counts, ctx.now), false));
     };
     if matches!(event.what, What::Underway { .. }) {
         return Ok((time, false));
@@ -140,4 +140,25 @@ fn time(stock: Option<&Stock>, event: &Event, ctx: &Context<'_>) -> Result<(Time
         return Ok((ctx.now, true));
     }
     Ok((time, false))
+}
+
+/// How far the arrivals of one moment may run ahead of its stamp, in milliseconds.
+const MOMENT_MS: i64 = 1000;
+
+/// The time of what carries none: its arrival. Commands of one moment carry one stamp, and happen in the order of their
+/// arrival: a count after all that the book has of this moment, a movement after a count of this moment. Otherwise a batch
+/// of a count and a sale would take the sale for one that the count had seen.
+pub(in crate::domain) fn arrival(stock: Option<&Stock>, lot: Option<&Id>, counts: bool, now: Time) -> Time {
+    let Some(stock) = stock else {
+        return now;
+    };
+    let counted = match lot {
+        Some(lot) => late::counted(stock, lot),
+        None => stock.lots.iter().filter_map(|lot| lot.last_count).max().max(stock.last_count),
+    };
+    let moment = |time: &Time| (now..=now.plus_ms(MOMENT_MS)).contains(time);
+    let moved = stock.book.back().map(|entry| entry.at).filter(|_| counts);
+    let after = counted.map(|as_of| as_of.plus_ms(i64::from(!counts)));
+    now.max(moved.filter(moment).unwrap_or(now))
+        .max(after.filter(moment).unwrap_or(now))
 }

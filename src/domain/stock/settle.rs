@@ -50,7 +50,14 @@ pub(in crate::domain) fn settle(stock: &Stock, changes: &mut Changes, business: 
     }
     bounds(stock, changes)?;
     if !stock.claims.is_empty() || changes.iter().any(|change| matches!(change, Change::Claim(_))) {
-        let mut after = stock.clone();
+        // All that promises depend on; the recent book, which may be long, stays behind.
+        let mut after = Stock {
+            lots: stock.lots.clone(),
+            dated: stock.dated,
+            claims: stock.claims.clone(),
+            book_floor: Some(Time(i64::MAX)),
+            ..Stock::default()
+        };
         evolve(&mut after, changes, business, ctx.now);
         changes.extend(at_risk_changes(&after, ctx.today));
     }
