@@ -266,7 +266,7 @@ fn old_events_of_an_import_do_not_fill_the_book() {
 
 #[test]
 fn snapshot_moves_nothing_and_shows_since_when_systems_disagree() {
-    let snapshot = |quantity| event(What::Snapshot { quantity }).from_source("erp");
+    let snapshot = |quantity| event(What::Snapshot { quantity }).said_by("erp");
     let mut shelf = Shelf::with(10);
     let belief = |shelf: &Shelf| {
         let rare = shelf.stock().rare.unwrap();

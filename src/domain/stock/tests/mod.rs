@@ -104,7 +104,7 @@ impl Event {
         self
     }
 
-    pub(super) fn from_source(mut self, source: &str) -> Event {
+    pub(super) fn said_by(mut self, source: &str) -> Event {
         self.origin.source = id(source);
         self
     }

@@ -15,12 +15,7 @@ fn absolute_figure_older_than_the_newest_of_its_stream_is_stale() {
     shelf.shows(9, 0);
     assert_eq!(mark(&shelf, 0), (7, 7, 0));
     shelf.applies(count(8).at("10:30").number(8)).shows(8, 0);
-    let snapshot = |seq| {
-        event(What::Snapshot { quantity: 3 })
-            .from_source("erp")
-            .at("09:00")
-            .number(seq)
-    };
+    let snapshot = |seq| event(What::Snapshot { quantity: 3 }).said_by("erp").at("09:00").number(seq);
     assert_eq!(shelf.send(snapshot(4)), Outcome::Recorded);
     assert_eq!(shelf.send(snapshot(3)), Outcome::Stale);
 }
@@ -55,14 +50,14 @@ fn streams_of_other_sources_and_lots_are_judged_apart() {
         .applies(count(8).lot("A").at("10:00").number(9))
         .applies(count(8).lot("B").at("10:00").number(51));
     shelf.applies(count(7).lot("A").at("10:01").number(10));
-    shelf.applies(count(6).lot("A").at("10:02").from_source("wms/8").number(1));
+    shelf.applies(count(6).lot("A").at("10:02").said_by("wms/8").number(1));
     assert_eq!(mark(&shelf, 0), (10, 10, 7));
 }
 
 #[test]
 fn stale_figure_by_time_does_not_become_the_newest_of_its_stream() {
     let mut shelf = Shelf::with(10);
-    shelf.applies(count(9).at("10:00").from_source("console"));
+    shelf.applies(count(9).at("10:00").said_by("console"));
     assert_eq!(shelf.send(count(5).at("09:00").number(6)), Outcome::Stale);
     assert_eq!(mark(&shelf, 0), (6, 0, 0));
 }
