@@ -138,7 +138,8 @@ pub fn actors(sources: &[Source]) -> Vec<String> {
         .lines()
         .take_while(|line| line.starts_with("//!"))
         .collect::<Vec<_>>()
-        .join("\n");
+        .join("\n")
+        .to_lowercase();
     let unknown = found
         .into_iter()
         .filter(|(_, name)| whole_words(&tree, name).is_empty() && whole_words(&tree, &format!("{name}s")).is_empty());
