@@ -24,6 +24,9 @@ pub struct Paging {
     pub all: bool,
 }
 
+/// The most items of a page that the API gives.
+const PAGE: usize = 1000;
+
 /// Rows that a person is shown without asking for more.
 const FOR_PEOPLE: usize = 200;
 
@@ -59,7 +62,9 @@ pub async fn each(
     let mut cursor: Option<String> = None;
     let mut end = End::default();
     loop {
-        let page = context.api.page(path, query, cursor.as_deref()).await?;
+        let mut query = query.clone();
+        query.push(("limit", left.min(PAGE).to_string()));
+        let page = context.api.page(path, &query, cursor.as_deref()).await?;
         for item in &page.items {
             if left == 0 {
                 return Ok(End { more: true, ..end });

@@ -119,19 +119,30 @@ pub fn line(out: &Out, change: &Value) -> String {
         .unwrap_or_default();
     let what = what.trim_start_matches("inventory.");
     let mut line = format!(
-        "{}  {}  {}  {}",
+        "{}  {}  {}",
         out.paint(Tone::Dim, &time),
         change.word("/warehouse"),
-        out.paint(Tone::Strong, what),
-        change.word("/sku")
+        out.paint(Tone::Strong, what)
     );
-    if change.has("/reservation") {
-        line.push_str(&format!("  basket {}", change.word("/reservation")));
+    if change.has("/sku") {
+        line.push_str(&format!("  {}", change.word("/sku")));
+    }
+    if change.has("/reservation/id") {
+        line.push_str(&format!(
+            "  basket {} {}",
+            change.word("/reservation/id"),
+            change.word("/reservation/state")
+        ));
     }
     if change.has("/accounts/sellable") {
         line.push_str(&format!("  sellable {}", change.word("/accounts/sellable")));
     }
-    let available = available(change);
+    // A fact tells one figure, a SKU one for each channel.
+    let available = if change.pointer("/available").is_some_and(Value::is_number) {
+        change.word("/available")
+    } else {
+        available(change)
+    };
     if !available.is_empty() {
         line.push_str(&format!("  available {available}"));
     }
