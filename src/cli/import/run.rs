@@ -8,7 +8,7 @@ use tokio::task::block_in_place;
 
 use super::batches::{Batch, Batches, Fate};
 use super::progress::Progress;
-use super::rejects::{By, DEAD_LETTER, Refusals, Rejects, refusals};
+use super::rejects::{self, By, DEAD_LETTER, Refusals, Rejects, refusals};
 use super::resume::{State, Witness};
 use super::send::{Verdict, send};
 use super::tally::Tally;
@@ -73,10 +73,7 @@ struct Version {
 impl Run {
     /// Finds out where to begin, and says so. Takes the lock.
     pub async fn begin(api: &Client, files: Files, start: Start, columns: &[String]) -> Result<Run, Failure> {
-        let mut rejects = Rejects::open(&files.rejected, columns).map_err(|error| {
-            Failure::new(Code::Io, error.to_string())
-                .with_help("--work-dir names a directory for the state and the rejected rows")
-        })?;
+        let mut rejects = Rejects::open(&files.rejected, columns).map_err(io)?;
         let found = State::read(&files.state).filter(|_| !start.from_start);
         let same = found.filter(|state| state.fingerprint == start.fingerprint && state.node == api.url());
         let mut state = match same {
@@ -217,8 +214,14 @@ impl Run {
     }
 }
 
-fn io(error: super::rejects::Error) -> Failure {
-    Failure::new(Code::Io, error.to_string())
+fn io(error: rejects::Error) -> Failure {
+    let message = error.to_string();
+    match error {
+        rejects::Error::Busy(_) => Failure::new(Code::TryAgain, message),
+        rejects::Error::Io { .. } => {
+            Failure::new(Code::Io, message).with_help("--work-dir names a directory for the state and the rejected rows")
+        }
+    }
 }
 
 async fn send_rows(api: Client, body: bytes::Bytes, rows: usize) -> Result<Vec<Verdict>, Failure> {
