@@ -140,7 +140,7 @@ fn outcome(
     ctx: &Context<'_>,
 ) -> Result<(Outcome, Changes), Refusal> {
     let at = admitted.business;
-    let lot = || event.lot.as_ref().map_or_else(Id::no_lot, |lot| lot.id.clone());
+    let lot = || event.lot.as_ref().map_or_else(|| stock.no_lot(), |lot| lot.id.clone());
     let leaves = |from, quantity, to, short| {
         leaves(
             stock,

@@ -74,7 +74,10 @@ fn apply(stock: &mut Stock, change: &Change, business: Time, recorded: Time) {
         }
         Change::LotGone(lot) => {
             stock.lots.retain(|known| &known.id != lot);
-            rarely(stock, |rare| rare.streams.retain(|mark| mark.lot.as_ref() != Some(lot)));
+            rarely(stock, |rare| {
+                rare.streams.retain(|mark| mark.lot.as_ref() != Some(lot));
+                rare.beliefs.retain(|belief| belief.lot.as_ref() != Some(lot));
+            });
         }
         Change::Turned => {}
         Change::Transfer { .. }

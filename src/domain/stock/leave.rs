@@ -185,7 +185,7 @@ fn parts(stock: &Stock, leave: &Leave<'_>, order: &[usize], room: &mut [i64], se
         }
     }
     if rest > 0 {
-        let lot = Id::no_lot();
+        let lot = stock.no_lot();
         let short = if seen(&lot) { 0 } else { rest };
         put(&mut parts, &lot, rest, short);
     }

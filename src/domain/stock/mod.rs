@@ -257,6 +257,12 @@ impl Stock {
         self.lots.binary_search_by(|lot| lot.id.cmp(id)).ok().map(|i| &self.lots[i])
     }
 
+    /// The id `""`: the one that is known already, so that the usual event allocates nothing for it.
+    fn no_lot(&self) -> Id {
+        let first = self.lots.first().filter(|lot| lot.id.as_str().is_empty());
+        first.map_or_else(Id::no_lot, |lot| lot.id.clone())
+    }
+
     /// The balance of a transfer into this warehouse, when it is known.
     pub fn transfer(&self, id: &Id) -> Option<&Transfer> {
         self.rare.as_ref()?.transfers.iter().find(|transfer| &transfer.id == id)

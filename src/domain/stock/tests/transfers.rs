@@ -148,7 +148,9 @@ fn finished_transfers_are_forgotten_after_the_window() {
         shelf.applies(event(What::TransferIn { quantity: 1, transfer }));
     }
     shelf.now = shelf.now.plus_ms(8 * 86_400_000);
-    shelf.applies(sale(1));
+    for _ in 0..32 {
+        shelf.applies(sale(1));
+    }
     assert!(shelf.stock().rare.is_none());
 }
 
@@ -160,7 +162,9 @@ fn empty_lots_past_their_date_are_forgotten_when_they_cannot_matter() {
     }
     shelf.send(sale(40));
     shelf.now = shelf.now.plus_ms(40 * 86_400_000);
-    shelf.applies(receipt(1)).applies(receipt(1));
+    for _ in 0..32 {
+        shelf.applies(receipt(1));
+    }
     assert_eq!(shelf.stock().lots.len(), 1);
     assert!(shelf.stock().dated);
 }
