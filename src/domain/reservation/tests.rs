@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::domain::fact::{Change, Claim};
-use crate::domain::stock::{Limits, Lot, Policy, Rare};
+use crate::domain::event::{Event, Origin, What};
+use crate::domain::fact::{Account, Change, Claim, Outcome};
+use crate::domain::stock::{Decision, Limits, Lot, Policy, Rare, Voided, decide};
 use crate::domain::warehouse::{Calendar, Channel, Warehouse};
 
+mod confirms;
 mod ends;
 mod holds;
+mod properties;
+mod sales;
 
 /// Noon of the day 20,000, in a warehouse that keeps UTC.
 const NOON: Time = Time(20_000 * 86_400_000 + 43_200_000);
@@ -34,6 +38,8 @@ struct World {
     stocks: BTreeMap<Id, Stock>,
     baskets: BTreeMap<Id, Reservation>,
     now: Time,
+    /// Every fact's SKU and changes, its business time and when it was decided.
+    journal: Vec<(Id, Changes, Time, Time)>,
 }
 
 impl World {
@@ -79,6 +85,7 @@ impl World {
             stocks,
             baskets: BTreeMap::new(),
             now: NOON,
+            journal: Vec::new(),
         }
     }
 
@@ -105,12 +112,7 @@ impl World {
         );
         for line in &decision.lines {
             assert!(!line.changes.is_empty());
-            evolve(
-                self.stocks.get_mut(&line.sku).unwrap(),
-                &line.changes,
-                decision.business,
-                self.now,
-            );
+            self.commit(&line.sku, &line.changes, decision.business);
         }
         self.baskets.insert(basket.clone(), decision.after.clone());
         for (sku, stock) in &self.stocks {
@@ -148,6 +150,50 @@ impl World {
         })
     }
 
+    fn confirm(&mut self, basket: &str, request: ConfirmRequest) -> Result<BasketDecision, Refusal> {
+        self.ask(basket, |old, _, stocks, ctx| confirm(old, &request, stocks, ctx))
+    }
+
+    fn commit(&mut self, sku: &Id, changes: &Changes, business: Time) {
+        evolve(self.stocks.entry(sku.clone()).or_default(), changes, business, self.now);
+        self.journal.push((sku.clone(), changes.clone(), business, self.now));
+    }
+
+    /// Something happened to a SKU: decided as a node would, and made true.
+    fn tell(&mut self, event: &Event) -> Decision {
+        let ctx = context(self.now, &self.calendar);
+        let stock = self.stocks.get(&event.sku);
+        let named = match &event.what {
+            What::Sale {
+                reservation: Some(basket),
+                ..
+            } => self.baskets.get(basket),
+            _ => None,
+        };
+        let (decision, after) = match named {
+            Some(basket) => sale(basket, stock, event, &ctx),
+            None => (decide(stock, event, Voided::NotAVoid, &ctx), None),
+        };
+        self.commit(&event.sku, &decision.changes, decision.business);
+        self.baskets.extend(after.map(|after| (after.id.clone(), after)));
+        decision
+    }
+
+    fn sell(&mut self, sku: &str, quantity: i64, basket: Option<&str>) -> Decision {
+        self.tell(&event(
+            sku,
+            What::Sale {
+                quantity,
+                reservation: basket.map(id),
+            },
+            self.now,
+        ))
+    }
+
+    fn units(&self, sku: &str, account: Account) -> i64 {
+        self.stocks[sku].accounts()[account as usize]
+    }
+
     fn stock(&mut self, sku: &str) -> &mut Stock {
         self.stocks.get_mut(sku).unwrap()
     }
@@ -179,6 +225,46 @@ fn context(now: Time, calendar: &Calendar) -> Context<'_> {
     }
 }
 
+fn event(sku: &str, what: What, time: Time) -> Event {
+    let origin = Origin {
+        source: id("pos/1"),
+        id: id("e"),
+        actor: None,
+        reason: None,
+        document: None,
+        trace: None,
+        extensions: None,
+        fingerprint: 0,
+    };
+    Event {
+        origin,
+        warehouse: id("w"),
+        sku: id(sku),
+        time: Some(time),
+        unit: None,
+        lot: None,
+        stream: None,
+        expected_version: None,
+        what,
+    }
+}
+
+/// A confirm of `(SKU, units)`, of everything held when there are none.
+fn takes(lines: Option<&[(&str, i64)]>) -> ConfirmRequest {
+    let line = |(sku, quantity): &(&str, i64)| ConfirmLine {
+        sku: id(sku),
+        quantity: *quantity,
+        lots: Vec::new(),
+    };
+    let lines: Option<Vec<ConfirmLine>> = lines.map(|lines| lines.iter().map(line).collect());
+    let fingerprint = fingerprint(&lines);
+    ConfirmRequest {
+        time: None,
+        lines,
+        fingerprint,
+    }
+}
+
 /// A request for `(SKU, units, days of shelf life)` on the channel `default`, whose content is what is written here.
 fn wants(basket: &str, lines: &[(&str, i64, Option<u32>)]) -> HoldRequest {
     let line = |(sku, quantity, days): &(&str, i64, Option<u32>)| LineRequest {
@@ -207,11 +293,15 @@ fn with(mut request: HoldRequest, change: impl FnOnce(&mut HoldRequest)) -> Hold
 }
 
 fn seal(request: &mut HoldRequest) {
-    use std::hash::{DefaultHasher, Hash, Hasher};
     request.fingerprint = 0;
+    request.fingerprint = fingerprint(request);
+}
+
+fn fingerprint(content: &impl std::fmt::Debug) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
     let mut hasher = DefaultHasher::new();
-    format!("{request:?}").hash(&mut hasher);
-    request.fingerprint = hasher.finish();
+    format!("{content:?}").hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The refusal's code and field.
