@@ -13,6 +13,7 @@ use self::out::{ColorChoice, Out};
 pub mod any;
 pub mod arg;
 pub mod availability;
+pub mod bench;
 pub mod check;
 pub mod client;
 pub mod completions;
@@ -116,6 +117,8 @@ pub enum Verb {
     Status(status::Args),
     /// Read a table of movements (CSV) into the node: resumable, and never twice
     Import(import::Args),
+    /// Drive a node and print throughput and percentiles
+    Bench(bench::Args),
     /// Print the completions of a shell
     Completions(completions::Args),
     /// Print the manual page, or write one for each verb into a directory
@@ -175,6 +178,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Top(args) => top::run(args, &context).await,
         Verb::Status(args) => status::run(args, &context).await,
         Verb::Import(args) => import::run(args, &context).await,
+        Verb::Bench(args) => bench::run(args, &context).await,
         Verb::Completions(args) => completions::run(&args, &context),
         Verb::Man(args) => man::run(&args, &context),
     }

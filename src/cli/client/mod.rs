@@ -169,6 +169,11 @@ impl Client {
         &self.base
     }
 
+    /// The access token that it shows.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
     /// `GET`, the answer read as JSON.
     pub async fn get<T: DeserializeOwned>(&self, path: &Path, query: &Query) -> Result<T, Error> {
         self.fetch(path, query).await?.json()
