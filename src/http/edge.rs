@@ -1,0 +1,253 @@
+//! What every request passes, whatever its route: ids, limits of the head, the trace, panics, the count, the problem's body.
+//!
+//! It is one function around the router and not a stack of tower layers: each layer costs a boxed future, and their order
+//! would be a puzzle where here it is the order of the lines.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::MatchedPath;
+use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use futures_util::FutureExt;
+use tower::ServiceExt;
+
+use super::error::Problem;
+use crate::actors::node::{Node, Readiness};
+use crate::domain::refusal::Code;
+
+/// The longest path with its query, in bytes.
+const MAX_URI_BYTES: usize = 8 * 1024;
+/// The most bytes of headers, names and values together.
+const MAX_HEADER_BYTES: usize = 16 * 1024;
+/// The longest request id that is taken from a caller.
+const MAX_REQUEST_ID_BYTES: usize = 128;
+
+/// The trace of one request, in its extensions.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    /// 32 hexadecimal digits.
+    pub id: String,
+    /// The whole header: continued when the caller began one, new otherwise.
+    pub parent: String,
+    /// The caller's own header, where it sent a valid one.
+    pub received: Option<String>,
+}
+
+impl Trace {
+    /// The trace that the headers continue, or a new one (W3C Trace Context, version 00).
+    fn of(headers: &HeaderMap) -> Trace {
+        let received = headers
+            .get("traceparent")
+            .and_then(|value| value.to_str().ok())
+            .filter(|value| valid_parent(value));
+        let (id, flags) = match received {
+            Some(parent) => (parent[3..35].to_owned(), &parent[53..55]),
+            None => (format!("{:032x}", rand::random::<u128>().max(1)), "01"),
+        };
+        let parent = format!("00-{id}-{:016x}-{flags}", rand::random::<u64>().max(1));
+        Trace {
+            id,
+            parent,
+            received: received.map(str::to_owned),
+        }
+    }
+}
+
+/// `00-<32 hex>-<16 hex>-<2 hex>`, neither id all zero.
+fn valid_parent(text: &str) -> bool {
+    let hex = |part: &str, len: usize| part.len() == len && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let zero = |part: &str| part.bytes().all(|b| b == b'0');
+    let parts: Vec<&str> = text.split('-').collect();
+    matches!(parts[..], [version, trace, span, flags]
+        if version == "00" && hex(trace, 32) && hex(span, 16) && hex(flags, 2) && !zero(trace) && !zero(span))
+}
+
+/// The caller's request id, or a new UUID v7.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let given = headers.get("x-request-id").filter(|id| {
+        !id.is_empty() && id.len() <= MAX_REQUEST_ID_BYTES && id.as_bytes().iter().all(|b| (0x21..0x7f).contains(b))
+    });
+    given.cloned().unwrap_or_else(|| {
+        let ms = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis() as u64);
+        let id = uuid::Builder::from_unix_timestamp_millis(ms, &rand::random()).into_uuid();
+        HeaderValue::from_str(&id.to_string()).unwrap_or(HeaderValue::from_static("-"))
+    })
+}
+
+/// Whether the head is within its limits, and the node can answer at all.
+fn gate(request: &Request<Body>, node: &Node) -> Result<(), Problem> {
+    let uri = request.uri().path_and_query().map_or(0, |pq| pq.as_str().len());
+    if uri > MAX_URI_BYTES {
+        let detail = format!("the path with its query is {uri} bytes; at most {MAX_URI_BYTES} are read");
+        return Err(Problem::new(Code::UriTooLong, detail));
+    }
+    let size: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if size > MAX_HEADER_BYTES {
+        let detail = format!("the headers are {size} bytes; at most {MAX_HEADER_BYTES} are read");
+        return Err(Problem::new(Code::HeadersTooLarge, detail));
+    }
+    let path = request.uri().path();
+    if path.starts_with("/v1/") && path != "/v1/status" {
+        acceptable(request.headers())?;
+        match node.readiness() {
+            Readiness::Starting => return Err(Problem::new(Code::Starting, "the node is reading its journal; try again after Retry-After")),
+            Readiness::Stopping => return Err(Problem::new(Code::Stopping, "the node is stopping; send it again when it is back")),
+            Readiness::Ready | Readiness::Degraded(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether the caller takes any of the forms that the API answers in.
+fn acceptable(headers: &HeaderMap) -> Result<(), Problem> {
+    const FORMS: [&str; 6] = ["*/*", "application/*", "application/json", "application/x-ndjson", "text/event-stream", "application/problem+json"];
+    let asked = headers.get_all(header::ACCEPT);
+    let mut any = false;
+    for value in asked {
+        let value = value.to_str().map_err(|_| Problem::new(Code::MalformedHeader, "the header Accept is not readable text"))?;
+        any = true;
+        let takes = |part: &str| FORMS.contains(&part.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str());
+        if value.split(',').any(takes) {
+            return Ok(());
+        }
+    }
+    if any {
+        let detail = "answers are application/json (events also application/x-ndjson, changes also text/event-stream)";
+        return Err(Problem::new(Code::NotAcceptable, detail));
+    }
+    Ok(())
+}
+
+/// Whether the caller asks for this form by name.
+pub fn asks_for(headers: &HeaderMap, form: &str) -> bool {
+    let named = |value: &HeaderValue| value.to_str().is_ok_and(|text| text.to_ascii_lowercase().contains(form));
+    headers.get_all(header::ACCEPT).iter().any(named)
+}
+
+/// Notes the route that matched, for the count.
+pub(super) async fn name_route(request: Request<Body>, next: axum::middleware::Next) -> Response<Body> {
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let mut response = next.run(request).await;
+    if let Some(matched) = matched {
+        response.extensions_mut().insert(matched);
+    }
+    response
+}
+
+/// Answers one request: never an error, never a panic.
+pub async fn answer(router: Router, node: Node, mut request: Request<Body>) -> Result<Response<Body>, Infallible> {
+    let began = Instant::now();
+    let id = request_id(request.headers());
+    let trace = Trace::of(request.headers());
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let mut response = match gate(&request, &node) {
+        Err(problem) => problem.render(&trace.id),
+        Ok(()) => {
+            request.extensions_mut().insert(trace.clone());
+            match AssertUnwindSafe(router.oneshot(request)).catch_unwind().await {
+                Ok(Ok(response)) => finished(response, &path, &trace),
+                Ok(Err(never)) => match never {},
+                Err(_) => {
+                    tracing::error!(%method, path, trace_id = trace.id, "a handler panicked; the request was answered with 500");
+                    Problem::new(Code::InternalError, "the node failed on this request; the log has more under the trace id").render(&trace.id)
+                }
+            }
+        }
+    };
+    let route = response.extensions_mut().remove::<MatchedPath>();
+    let route = route.as_ref().map_or("unmatched", |route| route.as_str());
+    count(route, &method, response.status(), began);
+    let headers = response.headers_mut();
+    headers.insert("x-request-id", id);
+    if let Ok(parent) = HeaderValue::from_str(&trace.parent) {
+        headers.insert("traceparent", parent);
+    }
+    Ok(response)
+}
+
+/// The router's own refusals and the handlers' problems become problem bodies.
+fn finished(mut response: Response<Body>, path: &str, trace: &Trace) -> Response<Body> {
+    let problem = match response.extensions_mut().remove::<Problem>() {
+        Some(problem) => problem,
+        None if response.headers().contains_key(header::CONTENT_TYPE) => return response,
+        None => match response.status() {
+            StatusCode::NOT_FOUND => Problem::new(
+                Code::NotFound,
+                format!("there is no page {}; GET /docs lists them all", crate::ingress::suggest::quoted(path)),
+            ),
+            StatusCode::METHOD_NOT_ALLOWED => {
+                let allow = response.headers().get(header::ALLOW).and_then(|allow| allow.to_str().ok()).unwrap_or("none");
+                Problem::new(Code::MethodNotAllowed, format!("the page takes {allow}"))
+            }
+            _ => return response,
+        },
+    };
+    let mut rendered = problem.render(&trace.id);
+    for name in [header::ALLOW, header::CONNECTION] {
+        if let Some(value) = response.headers_mut().remove(&name) {
+            rendered.headers_mut().insert(name, value);
+        }
+    }
+    if let Some(route) = response.extensions_mut().remove::<MatchedPath>() {
+        rendered.extensions_mut().insert(route);
+    }
+    rendered
+}
+
+fn count(route: &str, method: &axum::http::Method, status: StatusCode, began: Instant) {
+    // Only methods that some route has become labels: a caller must not be able to make metrics grow.
+    let method = match method.as_str() {
+        "GET" => "GET",
+        "PUT" => "PUT",
+        "POST" => "POST",
+        "HEAD" => "HEAD",
+        _ => "other",
+    };
+    metrics::counter!("shelfd_http_requests_total", "route" => route.to_owned(), "method" => method, "status" => status.as_str().to_owned())
+        .increment(1);
+    metrics::histogram!("shelfd_http_request_seconds", "route" => route.to_owned()).record(began.elapsed().as_secs_f64());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_valid_trace_is_continued_and_an_invalid_one_replaced() {
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let mut headers = HeaderMap::new();
+        headers.insert("traceparent", HeaderValue::from_static(parent));
+        let trace = Trace::of(&headers);
+        assert_eq!(trace.id, "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert!(trace.parent != parent && valid_parent(&trace.parent));
+        headers.insert("traceparent", HeaderValue::from_static("00-00000000000000000000000000000000-00f067aa0ba902b7-01"));
+        let trace = Trace::of(&headers);
+        assert!(trace.received.is_none() && valid_parent(&trace.parent), "{trace:?}");
+    }
+
+    #[test]
+    fn a_request_id_is_given_back_or_made() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(request_id(&headers).len(), 36);
+        headers.insert("x-request-id", HeaderValue::from_static("order-1"));
+        assert_eq!(request_id(&headers), "order-1");
+        headers.insert("x-request-id", HeaderValue::from_static("two words"));
+        assert_eq!(request_id(&headers).len(), 36);
+    }
+
+    #[test]
+    fn a_form_that_no_page_has_is_not_acceptable() {
+        let mut headers = HeaderMap::new();
+        assert!(acceptable(&headers).is_ok());
+        headers.insert(header::ACCEPT, HeaderValue::from_static("text/html, application/json;q=0.9"));
+        assert!(acceptable(&headers).is_ok());
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/xml"));
+        assert_eq!(acceptable(&headers).unwrap_err().status(), 406);
+    }
+}

@@ -1,0 +1,233 @@
+//! The HTTP API: every route on this page, one file per resource.
+//!
+//! Handlers decode, ask the node and shape the answer; they decide nothing about stock. Each route is declared once, with
+//! utoipa's attribute on its handler, and both the router and the OpenAPI document are made from it; [`ROUTES`] is the page that
+//! a test holds to it. The edge ([`edge`]) is passed by every request, the status of every problem is in [`error`].
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use utoipa::OpenApi;
+use utoipa::openapi::OpenApi as Document;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::actors::node::Node;
+use crate::ingress::admission::Valve;
+
+mod availability;
+mod body;
+mod catalogue;
+mod changes;
+mod dead_letters;
+mod drift;
+pub mod edge;
+pub mod error;
+mod events;
+mod health;
+mod history;
+mod ledger;
+mod params;
+mod reservations;
+mod server;
+mod settings;
+pub mod shape;
+mod skus;
+mod warehouses;
+
+/// Every route: method, path, what it is for.
+pub const ROUTES: &[(&str, &str, &str)] = &[
+    ("POST", "/v1/events", "report what happened: one event or a batch"),
+    ("GET", "/v1/warehouses", "the warehouses"),
+    ("GET", "/v1/warehouses/{w}", "one warehouse"),
+    ("PUT", "/v1/warehouses/{w}", "declare a warehouse, or change it"),
+    ("GET", "/v1/skus", "the catalogue"),
+    ("GET", "/v1/skus/{s}", "one catalogue entry"),
+    ("PUT", "/v1/skus/{s}", "set a catalogue entry"),
+    ("GET", "/v1/warehouses/{w}/skus", "what is true now, for all SKUs"),
+    ("GET", "/v1/warehouses/{w}/skus/{s}", "what is true now, or was true then"),
+    ("GET", "/v1/warehouses/{w}/skus/{s}/ledger", "why"),
+    ("PUT", "/v1/warehouses/{w}/skus/{s}/lots/{lot}", "correct a lot's expiry date"),
+    ("PUT", "/v1/warehouses/{w}/skus/{s}/buffers", "override a SKU's buffers"),
+    ("POST", "/v1/warehouses/{w}/availability", "what may be promised, for a basket of SKUs"),
+    ("GET", "/v1/warehouses/{w}/at-risk", "promises that no longer fit"),
+    ("GET", "/v1/warehouses/{w}/reservations", "reservations by state"),
+    ("GET", "/v1/warehouses/{w}/reservations/{id}", "one reservation"),
+    ("PUT", "/v1/warehouses/{w}/reservations/{id}", "hold, or replace what is held"),
+    ("POST", "/v1/warehouses/{w}/reservations/{id}/confirm", "the goods were taken"),
+    ("POST", "/v1/warehouses/{w}/reservations/{id}/cancel", "give it back"),
+    ("POST", "/v1/warehouses/{w}/reservations/{id}/extend", "hold it longer"),
+    ("GET", "/v1/warehouses/{w}/ignored", "what was ignored, and why"),
+    ("GET", "/v1/warehouses/{w}/streams", "each source's streams and their gaps"),
+    ("GET", "/v1/changes", "what changed since a cursor: a page, a long poll, or SSE"),
+    ("GET", "/v1/drift", "where the node and other systems disagree"),
+    ("GET", "/v1/dead-letters", "events that could not be judged"),
+    ("POST", "/v1/dead-letters/{verb}", "replay, discard or restore all that match a filter"),
+    ("POST", "/v1/dead-letters/{id}/{verb}", "replay, discard or restore one"),
+    ("GET", "/v1/status", "the node's health in figures"),
+    ("GET", "/livez", "whether the process lives"),
+    ("GET", "/readyz", "whether the node takes work"),
+    ("GET", "/metrics", "metrics in the Prometheus text format"),
+];
+
+/// Limits and values of the server, handed over by the composition root.
+#[derive(Clone)]
+pub struct HttpOptions {
+    /// The largest body in bytes, as sent and inflated.
+    pub max_body_bytes: usize,
+    /// The most events in one batch.
+    pub max_rows: usize,
+    /// How long the first head of a connection may take.
+    pub header_timeout: Duration,
+    /// How long the next piece of a body may take; the whole body may take six times as long.
+    pub body_timeout: Duration,
+    /// How long a connection may stay open with nothing to do.
+    pub idle_timeout: Duration,
+    /// The most connections; further ones are closed at once with 503.
+    pub max_connections: usize,
+    /// The most events taken and not yet answered.
+    pub max_inflight_events: usize,
+    /// The most bytes of bodies taken and not yet answered.
+    pub max_inflight_bytes: usize,
+    /// How long connections may finish what they have begun when the node stops.
+    pub drain_timeout: Duration,
+    /// The node's name, which cursors carry.
+    pub node_name: String,
+    /// Which life of the store this is: it rises with every restore, and older cursors are gone.
+    pub restore_epoch: u64,
+    /// All metrics as text.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+}
+
+/// What every handler has at hand.
+#[derive(Clone)]
+pub struct Door {
+    node: Node,
+    options: Arc<HttpOptions>,
+    valve: Valve,
+    shutdown: watch::Receiver<bool>,
+    document: Arc<str>,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "shelfd",
+        description = "The stock of darkstores: what is there, why, and what may be promised. Quantities are whole numbers of the SKU's base unit, times are RFC 3339 with an offset, problems are RFC 9457.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    tags(
+        (name = "stock", description = "What happened, what is true, and why"),
+        (name = "reservations", description = "What is promised"),
+        (name = "settings", description = "Warehouses, catalogue, lots and buffers"),
+        (name = "following", description = "Changes, and what was ignored"),
+        (name = "node", description = "The node itself")
+    )
+)]
+struct Described;
+
+fn described() -> OpenApiRouter<Door> {
+    OpenApiRouter::with_openapi(Described::openapi())
+        .routes(routes!(events::report))
+        .routes(routes!(warehouses::list))
+        .routes(routes!(warehouses::show, warehouses::set))
+        .routes(routes!(catalogue::list))
+        .routes(routes!(catalogue::show, catalogue::set))
+        .routes(routes!(skus::list))
+        .routes(routes!(skus::show))
+        .routes(routes!(ledger::list))
+        .routes(routes!(settings::lot))
+        .routes(routes!(settings::buffers))
+        .routes(routes!(availability::ask))
+        .routes(routes!(reservations::at_risk))
+        .routes(routes!(reservations::list))
+        .routes(routes!(reservations::show, reservations::hold))
+        .routes(routes!(reservations::confirm))
+        .routes(routes!(reservations::cancel))
+        .routes(routes!(reservations::extend))
+        .routes(routes!(history::ignored))
+        .routes(routes!(history::streams))
+        .routes(routes!(changes::follow))
+        .routes(routes!(drift::list))
+        .routes(routes!(dead_letters::list))
+        .routes(routes!(dead_letters::act_on_all))
+        .routes(routes!(dead_letters::act))
+        .routes(routes!(health::status))
+        .routes(routes!(health::livez))
+        .routes(routes!(health::readyz))
+        .routes(routes!(health::metrics))
+}
+
+/// The OpenAPI document of the routes.
+pub fn document() -> Document {
+    described().into_openapi()
+}
+
+fn router(node: Node, options: Arc<HttpOptions>, shutdown: watch::Receiver<bool>) -> Router {
+    let (routes, document) = described().split_for_parts();
+    let document: Arc<str> = document.to_json().unwrap_or_default().into();
+    let door = Door {
+        node,
+        valve: Valve::new(options.max_inflight_events, options.max_inflight_bytes),
+        options,
+        shutdown,
+        document,
+    };
+    let docs = utoipa_swagger_ui::SwaggerUi::new("/docs").config(utoipa_swagger_ui::Config::from("/openapi.json"));
+    let docs: Router<Door> = docs.into();
+    routes
+        .route("/openapi.json", get(health::openapi))
+        .merge(docs)
+        .route_layer(axum::middleware::from_fn(edge::name_route))
+        .with_state(door)
+}
+
+/// Serves the API on a listener until `shutdown` turns true; what was taken is finished, within the time limit.
+pub async fn serve(listener: TcpListener, node: Node, options: HttpOptions, shutdown: watch::Receiver<bool>) -> io::Result<()> {
+    let router = router(node.clone(), Arc::new(options.clone()), shutdown.clone());
+    server::run(listener, router, node, options, shutdown).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_route_is_on_the_page_and_in_the_document() {
+        let document = serde_json::to_value(document()).unwrap();
+        let mut described = BTreeSet::new();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for method in item.as_object().unwrap().keys() {
+                described.insert((method.to_uppercase(), path.clone()));
+            }
+        }
+        let page: BTreeSet<_> = ROUTES.iter().map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned())).collect();
+        assert_eq!(described, page);
+    }
+
+    #[test]
+    fn every_route_says_what_it_takes_and_gives() {
+        let document = serde_json::to_value(document()).unwrap();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                let place = format!("{method} {path}");
+                assert!(operation["summary"].is_string() || operation["description"].is_string(), "{place}");
+                assert!(operation["responses"]["200"].is_object() || operation["responses"]["201"].is_object(), "{place}");
+                let params = operation["parameters"].as_array().cloned().unwrap_or_default();
+                for name in path.split('/').filter_map(|part| part.strip_prefix('{').and_then(|part| part.strip_suffix('}'))) {
+                    assert!(params.iter().any(|p| p["name"] == name && p["in"] == "path"), "{place} {name}");
+                }
+                if method == "put" {
+                    assert!(operation["requestBody"].is_object(), "{place}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! A body into rows: one event, a JSON array or NDJSON, so that a bad row costs itself and nobody else.
+//!
+//! Each row of an array is parsed where the last one ended. Only when that fails is the row's end searched by brackets and
+//! quotes. Parsing the array as a whole was rejected: one bad row would take its 9,999 neighbours with it. An array whose
+//! brackets do not close is refused as a whole, since nobody can tell which rows the sender meant.
+
+use serde_json::Deserializer;
+
+use super::decode::{Decoder, Rejected, malformed_row};
+use super::wire::Row;
+use crate::domain::event::Event;
+use crate::domain::refusal::{Code, Refusal};
+
+/// How a body holds its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// `application/json`: one object, or an array when it begins with `[`.
+    Json,
+    /// `application/cloudevents+json`: one object.
+    Single,
+    /// `application/cloudevents-batch+json`: an array.
+    Batch,
+    /// `application/x-ndjson`: one JSON object a line.
+    Ndjson,
+}
+
+/// The events of one body.
+#[derive(Debug)]
+pub enum Decoded {
+    /// One event, to be answered as itself.
+    One(Box<Event>),
+    /// Rows, to be answered one by one in their order.
+    Many(Vec<Result<Event, Rejected>>),
+}
+
+fn not_json(error: impl std::fmt::Display) -> Refusal {
+    Refusal::new(Code::MalformedJson, format!("the body is not JSON: {error}"))
+}
+
+fn too_many(limit: usize) -> Refusal {
+    Refusal::new(
+        Code::BatchTooLarge,
+        format!("the batch has more than {limit} rows; send it in parts (nothing of it was taken)"),
+    )
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+}
+
+fn skip_space(body: &[u8], mut at: usize) -> usize {
+    while body.get(at).copied().is_some_and(is_space) {
+        at += 1;
+    }
+    at
+}
+
+/// Decodes a whole body, or refuses it as a whole.
+pub fn decode(body: &[u8], format: Format, max_rows: usize, decoder: &mut Decoder<'_>) -> Result<Decoded, Refusal> {
+    let first = body.get(skip_space(body, 0)).copied();
+    match (format, first) {
+        (Format::Ndjson, _) => ndjson(body, max_rows, decoder).map(Decoded::Many),
+        (_, None) => Err(not_json("it is empty")),
+        (Format::Json | Format::Batch, Some(b'[')) => array(body, max_rows, decoder).map(Decoded::Many),
+        (Format::Batch, Some(_)) => {
+            single(body, decoder).map_err(|refusal| match refusal.code {
+                Code::MalformedJson => refusal,
+                _ => Refusal::field(Code::InvalidValue, "", "a batch is a JSON array of events"),
+            })?;
+            Err(Refusal::field(
+                Code::InvalidValue,
+                "",
+                "a batch is a JSON array of events; send one event as application/json",
+            ))
+        }
+        (Format::Json | Format::Single, Some(_)) => single(body, decoder).map(|event| Decoded::One(Box::new(event))),
+    }
+}
+
+fn single(body: &[u8], decoder: &mut Decoder<'_>) -> Result<Event, Refusal> {
+    let text = std::str::from_utf8(body).map_err(not_json)?;
+    let row = serde_json::from_str::<Row<'_>>(text).map_err(not_json)?;
+    decoder.parsed(row).map_err(|rejected| match rejected.refusal.code {
+        // JSON it is, so it is a wrong value and not a broken one.
+        Code::MalformedRow => Refusal::field(Code::InvalidValue, "", rejected.refusal.detail),
+        _ => rejected.refusal,
+    })
+}
+
+fn ndjson(body: &[u8], max_rows: usize, decoder: &mut Decoder<'_>) -> Result<Vec<Result<Event, Rejected>>, Refusal> {
+    let whole = std::str::from_utf8(body).ok();
+    let mut rows = Vec::new();
+    let mut take = |row: Result<Event, Rejected>| {
+        rows.push(row);
+        if rows.len() > max_rows {
+            Err(too_many(max_rows))
+        } else {
+            Ok(())
+        }
+    };
+    match whole {
+        Some(text) => {
+            for line in text.split('\n').filter(|line| !line.bytes().all(is_space)) {
+                take(decoder.row(line))?;
+            }
+        }
+        // Somewhere is a byte that is no UTF-8: each line answers for itself.
+        None => {
+            for line in body.split(|b| *b == b'\n').filter(|line| !line.iter().copied().all(is_space)) {
+                take(bytes_row(line, decoder))?;
+            }
+        }
+    }
+    Ok(rows)
+}
+
+fn bytes_row(row: &[u8], decoder: &mut Decoder<'_>) -> Result<Event, Rejected> {
+    match std::str::from_utf8(row) {
+        Ok(text) => decoder.row(text),
+        Err(error) => Err(malformed_row(&error.to_string()).into()),
+    }
+}
+
+fn array(body: &[u8], max_rows: usize, decoder: &mut Decoder<'_>) -> Result<Vec<Result<Event, Rejected>>, Refusal> {
+    let text = std::str::from_utf8(body).ok();
+    let mut rows = Vec::new();
+    let mut at = skip_space(body, 0) + 1;
+    if body.get(skip_space(body, at)) == Some(&b']') {
+        at = skip_space(body, at) + 1;
+    } else {
+        loop {
+            let (row, end) = match text.and_then(|text| parse_at(text, at)) {
+                Some((row, end)) => (decoder.parsed(row), end),
+                None => {
+                    let end = row_end(body, at).map_err(|why| not_json(format!("in row {}: {why}", rows.len() + 1)))?;
+                    (bytes_row(&body[at..end], decoder), end)
+                }
+            };
+            rows.push(row);
+            if rows.len() > max_rows {
+                return Err(too_many(max_rows));
+            }
+            at = end + 1;
+            if body[end] == b']' {
+                break;
+            }
+        }
+    }
+    if skip_space(body, at) < body.len() {
+        return Err(not_json("there is more after the end of the array"));
+    }
+    Ok(rows)
+}
+
+/// The value that begins here and the place of the `,` or `]` after it; `None` when it has to be looked at more closely.
+fn parse_at(text: &str, at: usize) -> Option<(Row<'_>, usize)> {
+    let mut stream = Deserializer::from_str(text.get(at..)?).into_iter::<Row<'_>>();
+    let row = stream.next()?.ok()?;
+    let end = skip_space(text.as_bytes(), at + stream.byte_offset());
+    matches!(text.as_bytes().get(end), Some(b',' | b']')).then_some((row, end))
+}
+
+/// The place of the `,` or `]` that ends a row which is no JSON, found by brackets and quotes alone.
+fn row_end(body: &[u8], from: usize) -> Result<usize, &'static str> {
+    let mut open = Vec::new();
+    let mut at = from;
+    while let Some(byte) = body.get(at) {
+        match byte {
+            b'"' => at = string_end(body, at)?,
+            b'{' | b'[' => open.push(*byte),
+            b',' | b']' if open.is_empty() => return Ok(at),
+            b'}' | b']' => {
+                let opener = if *byte == b'}' { b'{' } else { b'[' };
+                if open.pop() != Some(opener) {
+                    return Err("its brackets do not match, so nobody can tell where it ends");
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    Err("the array does not end")
+}
+
+/// The place of the closing quote.
+fn string_end(body: &[u8], open: usize) -> Result<usize, &'static str> {
+    let mut at = open + 1;
+    loop {
+        match body.get(at) {
+            Some(b'"') => return Ok(at),
+            Some(b'\\') => at += 2,
+            Some(_) => at += 1,
+            None => return Err("a string does not end"),
+        }
+    }
+}
