@@ -199,9 +199,49 @@ impl<'a> Reader<'a> {
 mod tests {
     use proptest::prelude::*;
 
+    use crate::storage::testing::arbitrary::stored;
+
     use super::*;
 
     proptest! {
+        #[test]
+        fn a_fact_comes_back_as_it_was(stored in stored(), seq in any::<u64>()) {
+            let mut bytes = Vec::new();
+            encode_owned(&mut bytes, &stored.fact, stored.memory);
+            let mut expected = stored;
+            expected.fact.seq = seq;
+            prop_assert_eq!(decode_stored(&bytes, seq), Ok(expected));
+        }
+
+        #[test]
+        fn a_damaged_fact_is_a_value_or_an_error_and_never_a_panic(
+            stored in stored(),
+            at in any::<proptest::sample::Index>(),
+            byte in any::<u8>(),
+            cut in any::<bool>(),
+        ) {
+            let mut bytes = Vec::new();
+            encode_owned(&mut bytes, &stored.fact, stored.memory);
+            let at = at.index(bytes.len());
+            if cut {
+                bytes.truncate(at);
+                prop_assert!(decode_stored(&bytes, 1).is_err());
+            } else {
+                bytes[at] = byte;
+                let _ = decode_stored(&bytes, 1);
+            }
+        }
+
+        #[test]
+        fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = decode_stored(&bytes, 1);
+            let _ = crate::storage::record::Row::parse(&bytes);
+            let _ = decode_stock(&bytes);
+            let _ = decode_reservation(&bytes);
+            let _ = decode_warehouse(&bytes);
+            let _ = decode_dead_letter(&bytes);
+        }
+
         #[test]
         fn numbers_come_back(unsigned in any::<u64>(), signed in any::<i64>()) {
             let mut out = Vec::new();

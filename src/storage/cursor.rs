@@ -9,16 +9,35 @@ use parking_lot::Mutex;
 use redb::WriteTransaction;
 
 use super::append::CommitFailure;
-use super::database::ReadError;
+use super::database::{Handle, ReadError};
 use super::journal::SideWrite;
 use super::store::Store;
 use super::tables;
 
-/// The cursors that were moved or read since the start.
+/// All cursors, as far as their followers have come.
 #[derive(Debug, Default)]
-pub(crate) struct Cursors(Mutex<BTreeMap<&'static str, u64>>);
+pub(crate) struct Cursors(Mutex<BTreeMap<String, u64>>);
 
 impl Cursors {
+    /// Those that were written before, so that nothing is dropped before their followers have spoken.
+    pub(crate) fn load(database: &Handle) -> Result<Cursors, ReadError> {
+        let prefix = tables::meta::cursor("");
+        let known = database.read(|transaction| {
+            let meta = transaction.open_table(tables::META)?;
+            let mut known = BTreeMap::new();
+            for row in meta.range(prefix.as_str()..)? {
+                let (key, value) = row?;
+                let Some(name) = key.value().strip_prefix(&prefix) else {
+                    break;
+                };
+                let seq = value.value().try_into().map_or(0, u64::from_le_bytes);
+                known.insert(name.to_owned(), seq);
+            }
+            Ok(known)
+        })?;
+        Ok(Cursors(Mutex::new(known)))
+    }
+
     /// The lowest of them; `None`: there are none.
     pub(crate) fn lowest(&self) -> Option<u64> {
         self.0.lock().values().min().copied()
@@ -53,13 +72,13 @@ impl Store {
     /// How far a follower had come; `None`: it has never said. From now on retention keeps what lies above it.
     pub fn cursor(&self, name: &'static str) -> Result<Option<u64>, ReadError> {
         let seq = self.shared().database.number(&tables::meta::cursor(name))?;
-        self.shared().cursors.0.lock().insert(name, seq.unwrap_or(0));
+        self.shared().cursors.0.lock().insert(name.to_owned(), seq.unwrap_or(0));
         Ok(seq)
     }
 
     /// A follower has come this far.
     pub fn set_cursor(&self, name: &'static str, seq: u64) {
-        self.shared().cursors.0.lock().insert(name, seq);
+        self.shared().cursors.0.lock().insert(name.to_owned(), seq);
         self.journal().side(Box::new(Moved { name, seq }));
     }
 }

@@ -54,6 +54,11 @@ pub(crate) fn sku_hash(warehouse: &str, sku: &str) -> u64 {
     xxh3_64(&joined(warehouse, sku, ""))
 }
 
+/// The hash under which the runs list what a warehouse ignored, for one reason or for any.
+pub(crate) fn noted_hash(warehouse: &str, why: Option<Why>) -> u64 {
+    xxh3_64(&joined(warehouse, why.map_or("", Why::as_str), ""))
+}
+
 /// What the memory says of a hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lookup {

@@ -4,10 +4,12 @@
 //! name, synced, renamed, and the directory synced: a power cut while it is being made leaves no half store behind. redb's own
 //! lock was not enough: it cannot say who holds it.
 
+mod load;
 mod open;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use crate::domain::fact::Fact;
@@ -19,12 +21,15 @@ use super::codec::Stored;
 use super::cursor::Cursors;
 use super::database::{Handle, parse};
 use super::journal::{self, JournalHandle};
+use super::keep::Keeper;
 use super::remembered::{GENERATION_BITS, Lookup};
+use super::runs::Runs;
 use super::tables;
 use super::view::View;
 
 pub use super::database::ReadError;
 pub use open::OpenError;
+pub(crate) use open::lock;
 
 /// The store's file within its directory.
 pub const FILE: &str = "store.redb";
@@ -68,8 +73,14 @@ impl Default for Options {
 pub(crate) struct Shared {
     pub(crate) database: Handle,
     pub(crate) view: View,
+    pub(crate) runs: Runs,
     pub(crate) options: Options,
     pub(crate) cursors: Cursors,
+    pub(crate) generation_bits: u32,
+    /// Everything up to this sequence is in snapshot rows.
+    snapshot_floor: AtomicU64,
+    /// The oldest sequence that the journal holds.
+    journal_floor: AtomicU64,
 }
 
 /// Rows read in one transaction while replaying.
@@ -86,6 +97,12 @@ impl Shared {
             let page = self.page(first.header.first_seq)?;
             for (key, bytes) in page {
                 let row = parse(key, &bytes)?;
+                if key > next {
+                    return Err(damaged(
+                        key,
+                        &format!("the facts {next} to {} before it are missing", key - 1),
+                    ));
+                }
                 for stored in row.stored_from(next) {
                     self.view.fold_stored(stored.map_err(|corrupt| damaged(key, &corrupt))?);
                     count += 1;
@@ -95,6 +112,23 @@ impl Shared {
         }
         self.view.set_durable(next - 1);
         Ok(count)
+    }
+
+    pub(crate) fn snapshot_floor(&self) -> u64 {
+        self.snapshot_floor.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_snapshot_floor(&self, seq: u64) {
+        self.snapshot_floor.store(seq, Ordering::Release);
+    }
+
+    pub(crate) fn journal_floor(&self) -> u64 {
+        self.journal_floor.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_journal_floor(&self, seq: u64) {
+        self.journal_floor.store(seq, Ordering::Release);
+        self.database.forget_rows();
     }
 
     /// Raw rows of the journal from a key on.
@@ -112,7 +146,7 @@ impl Shared {
 
     /// One fact, with what is remembered of it.
     pub(crate) fn stored(&self, seq: u64) -> Result<Option<Stored>, ReadError> {
-        if seq == 0 || seq > self.view.durable_seq() {
+        if seq < self.journal_floor() || seq > self.view.durable_seq() {
             return Ok(None);
         }
         let row = self.database.row_at_or_after(seq)?;
@@ -131,7 +165,7 @@ fn damaged(key: u64, why: &dyn std::fmt::Display) -> ReadError {
 
 /// The open store of a node.
 pub struct Store {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     journal: JournalHandle,
     thread: Mutex<Option<JoinHandle<()>>>,
     path: PathBuf,
@@ -190,6 +224,10 @@ impl Store {
     pub fn lookup_below(&self, hash: u64, below: u64) -> Result<Lookup, ReadError> {
         let live = self.shared.view.live.load();
         let found = live.iter().rev().find_map(|generation| generation.lookup(hash, below));
+        let found = match found {
+            None => self.shared.runs.lookup(&self.shared.database, hash, below)?,
+            found => found,
+        };
         Ok(found.map_or(Lookup::New, Lookup::At))
     }
 
@@ -199,20 +237,34 @@ impl Store {
     }
 
     /// The oldest sequence that the journal still holds; facts below it are folded into opening balances.
-    pub fn floor(&self) -> Result<u64, ReadError> {
-        let floor = self.shared.database.number(tables::meta::JOURNAL_FLOOR)?;
-        Ok(floor.unwrap_or(1))
+    pub fn floor(&self) -> u64 {
+        self.shared.journal_floor()
+    }
+
+    /// Rows that were read from disk to answer whether an id is known: for metrics.
+    pub fn id_reads(&self) -> u64 {
+        self.shared.runs.id_reads.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that the filters of remembered ids take.
+    pub fn filter_bytes(&self) -> usize {
+        self.shared.runs.filter_bytes()
+    }
+
+    /// The background steps over this store: see [`Keeper`]. There must be only one at a time.
+    pub fn keeper(&self) -> Keeper {
+        Keeper::new(Arc::clone(&self.shared), self.journal.clone())
     }
 
     /// Up to `limit` durable facts from a sequence on, oldest first.
     pub fn facts(&self, from: u64, limit: usize) -> Result<Vec<Fact>, ReadError> {
-        let floor = self.floor()?;
-        if from < floor {
+        let floor = self.floor();
+        if from.max(1) < floor {
             return Err(ReadError::HistoryGone { floor });
         }
         let end = self.shared.view.durable_seq() + 1;
         let mut facts = Vec::new();
-        let mut next = from;
+        let mut next = from.max(1);
         while next < end && facts.len() < limit {
             let Some(row) = self.shared.database.row_at_or_after(next)? else {
                 break;

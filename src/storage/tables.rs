@@ -9,11 +9,12 @@
 //! | `warehouse` | id | snapshot of a warehouse | ~150 B | for ever |
 //! | `catalogue` | SKU | sequence, then the entry's JSON | ~200 B | until removed |
 //! | `dead_letter` | sequence of its fact | snapshot of its state | ~300 B | the id window after it is settled |
-//! | `run_id` | (generation, first hash) | sorted (hash, offset) of remembered ids, see `runs` | 12 B an id, ≤ 16 KiB a row | the id window |
-//! | `run_forever` | (generation, first hash) | the same, of sources kept for ever | as above | for ever |
-//! | `run_ledger` | (generation, first hash) | sorted (hash of a SKU, offset): where its facts are | 12 B a fact | with the journal |
-//! | `run_noted` | (generation, first key) | sorted (warehouse, why, offset): what was ignored | 12 B each | with the journal |
-//! | `generation` | number | what was sealed, and when its newest fact was recorded | 40 B | with its runs |
+//! | `run` | (kind, generation, first hash, first offset) | sorted (hash, offset), see `runs` | 12 B each, ≤ 16 KiB a row | by kind, below |
+//! | – kind 0 | | remembered ids | one an event | the id window |
+//! | – kind 1 | | ids of sources kept for ever | one an event | for ever |
+//! | – kind 2 | | the ledger: where a SKU's facts are | one a fact | with the journal |
+//! | – kind 3 | | what was ignored, by warehouse and by why | two a fact | with the journal |
+//! | `generation` | number | that its runs are whole, how many ids they have, and when its newest fact was recorded | 32 B | with its runs |
 //!
 //! All rows are written by the journal's thread, in its own transactions: there is no second writer.
 
@@ -33,14 +34,8 @@ pub(crate) const WAREHOUSE: TableDefinition<'static, &str, &[u8]> = TableDefinit
 pub(crate) const CATALOGUE: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("catalogue");
 /// Snapshots of dead letters.
 pub(crate) const DEAD_LETTER: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("dead_letter");
-/// Remembered ids of sealed generations.
-pub(crate) const RUN_ID: TableDefinition<'static, (u64, u64), &[u8]> = TableDefinition::new("run_id");
-/// Remembered ids that are never forgotten.
-pub(crate) const RUN_FOREVER: TableDefinition<'static, (u64, u64), &[u8]> = TableDefinition::new("run_forever");
-/// The ledger's index of sealed generations.
-pub(crate) const RUN_LEDGER: TableDefinition<'static, (u64, u64), &[u8]> = TableDefinition::new("run_ledger");
-/// What was ignored, in sealed generations.
-pub(crate) const RUN_NOTED: TableDefinition<'static, (u64, u64), &[u8]> = TableDefinition::new("run_noted");
+/// Sorted runs of sealed generations, of all kinds.
+pub(crate) const RUN: TableDefinition<'static, (u8, u64, u64, u32), &[u8]> = TableDefinition::new("run");
 /// Which generations are sealed.
 pub(crate) const GENERATION: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("generation");
 

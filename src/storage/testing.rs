@@ -1,5 +1,7 @@
 //! What the storage tests stand on: a disk that fails on command, and facts to write to it.
 
+pub(crate) mod arbitrary;
+
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -178,6 +180,13 @@ impl Done for Tell {
         // The test may have stopped listening.
         let _ = self.0.send(result);
     }
+}
+
+/// A disk with the same bytes: what a power cut at this moment would leave of what was synced.
+pub(crate) fn copy(disk: &Disk) -> Arc<Disk> {
+    let copied = Disk::default();
+    *copied.bytes.lock() = disk.bytes.lock().clone();
+    Arc::new(copied)
 }
 
 /// Hands facts over, decided in an epoch.

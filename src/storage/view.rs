@@ -7,6 +7,7 @@
 mod baskets;
 mod cells;
 mod keys;
+mod rows;
 mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -232,9 +233,12 @@ impl View {
             Some(generation) if generation.number == number => Some(Arc::clone(generation)),
             Some(_) => {
                 let new = Arc::new(Generation::new(number, self.generation_bits));
-                let mut longer = Vec::clone(&live);
-                longer.push(Arc::clone(&new));
-                self.live.store(Arc::new(longer));
+                // The sealer may drop an old one at the same time.
+                self.live.rcu(|live| {
+                    let mut longer = Vec::clone(live);
+                    longer.push(Arc::clone(&new));
+                    longer
+                });
                 Some(new)
             }
             None => None,

@@ -10,11 +10,9 @@ use redb::{Builder, Database};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::storage::backend::{self, Backends};
-use crate::storage::cursor::Cursors;
 use crate::storage::database::{Handle, ReadError, is_damaged, is_full};
 use crate::storage::journal;
 use crate::storage::tables::{self, meta};
-use crate::storage::view::View;
 
 use super::{FILE, FORMAT, Options, Shared, Store};
 
@@ -96,7 +94,7 @@ impl OpenError {
         }
     }
 
-    fn redb(path: &Path, error: redb::Error) -> OpenError {
+    pub(crate) fn redb(path: &Path, error: redb::Error) -> OpenError {
         if is_damaged(&error) {
             return OpenError::Damaged {
                 path: path.to_owned(),
@@ -116,7 +114,7 @@ impl OpenError {
         }
     }
 
-    fn read(path: &Path, error: ReadError) -> OpenError {
+    pub(crate) fn read(path: &Path, error: ReadError) -> OpenError {
         OpenError::Damaged {
             path: path.to_owned(),
             detail: error.to_string(),
@@ -219,10 +217,7 @@ fn initialise(database: &Database, options: &Options) -> Result<(), redb::Error>
     transaction.open_table(tables::WAREHOUSE)?;
     transaction.open_table(tables::CATALOGUE)?;
     transaction.open_table(tables::DEAD_LETTER)?;
-    transaction.open_table(tables::RUN_ID)?;
-    transaction.open_table(tables::RUN_FOREVER)?;
-    transaction.open_table(tables::RUN_LEDGER)?;
-    transaction.open_table(tables::RUN_NOTED)?;
+    transaction.open_table(tables::RUN)?;
     transaction.open_table(tables::GENERATION)?;
     transaction.commit()?;
     Ok(())
@@ -237,37 +232,15 @@ pub(super) fn with(backends: Backends, options: Options, path: &Path, lock: Opti
         fresh(&database, &options).map_err(|error| OpenError::redb(path, error))?;
     }
     let number = |name| database.number(name).map_err(|error| OpenError::read(path, error));
-    let format = number(meta::FORMAT)?.unwrap_or(0);
-    match format {
-        FORMAT => {}
-        found if found > FORMAT => {
-            return Err(OpenError::Newer {
-                path: path.to_owned(),
-                found,
-                known: FORMAT,
-            });
-        }
-        _ => {
-            return Err(OpenError::Damaged {
-                path: path.to_owned(),
-                detail: "it has no format number of any version".into(),
-            });
-        }
-    }
+    migrate(&database, path, number(meta::FORMAT)?)?;
     let bits = number(meta::GENERATION_BITS)?.filter(|bits| (4..=24).contains(bits));
     let bits = bits.ok_or_else(|| OpenError::Damaged {
         path: path.to_owned(),
         detail: "it does not say how its generations are cut".into(),
     })?;
-    let view = View::new(options.max_skus, bits as u32, 0);
     let limits = options.limits;
-    let shared = Arc::new(Shared {
-        database,
-        view,
-        options,
-        cursors: Cursors::default(),
-    });
-    shared.replay(1).map_err(|error| OpenError::read(path, error))?;
+    let shared = Shared::load(database, options, bits as u32).map_err(|error| OpenError::read(path, error))?;
+    let shared = Arc::new(shared);
     let started = journal::start(Arc::clone(&shared), limits);
     let (journal, thread) = started.map_err(|error| OpenError::io(path, error))?;
     Ok(Store {
@@ -277,6 +250,33 @@ pub(super) fn with(backends: Backends, options: Options, path: &Path, lock: Opti
         path: path.to_owned(),
         _lock: lock,
     })
+}
+
+/// Brings a store from one format to the next; `MIGRATIONS[n]` leads from format n + 1. Each is one transaction.
+type Migration = fn(&Database) -> Result<(), redb::Error>;
+const MIGRATIONS: [Migration; FORMAT as usize - 1] = [];
+
+fn migrate(database: &Handle, path: &Path, found: Option<u64>) -> Result<(), OpenError> {
+    let path = path.to_owned();
+    match found {
+        Some(found) if found > FORMAT => Err(OpenError::Newer {
+            path,
+            found,
+            known: FORMAT,
+        }),
+        Some(found @ 1..) => {
+            let Some(open) = database.get() else { return Ok(()) };
+            let steps = MIGRATIONS.iter().skip(found as usize - 1);
+            steps
+                .map(|step| step(&open))
+                .collect::<Result<(), redb::Error>>()
+                .map_err(|error| OpenError::redb(&path, error))
+        }
+        _ => Err(OpenError::Damaged {
+            path,
+            detail: "it has no format number of any version".into(),
+        }),
+    }
 }
 
 fn fresh(database: &Handle, options: &Options) -> Result<(), redb::Error> {

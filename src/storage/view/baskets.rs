@@ -24,10 +24,6 @@ impl Baskets {
         self.all.get(id).cloned()
     }
 
-    pub(crate) fn ids(&self) -> impl Iterator<Item = &Id> {
-        self.all.keys()
-    }
-
     /// Puts the state after the fact `seq`; an older fact changes nothing. Says whether it was put.
     pub(crate) fn put(&mut self, basket: Arc<Reservation>, seq: u64) -> bool {
         if self.all.get(basket.id.as_str()).is_some_and(|(_, known)| *known >= seq) {

@@ -1,0 +1,374 @@
+//! Sealed generations: sorted runs on disk, and for the ids a filter in memory, so that a new id reads no disk.
+//!
+//! A run is the sorted pairs (hash, offset in the generation), in rows of about 16 KiB keyed by their first pair. To find the
+//! newest place of a hash is to find the pair before (hash, end): one row. Ids of sixteen generations share one filter; a new
+//! id asks as many filters as there are groups in the window, 30 ns each, and reads the disk less than once in a thousand.
+//!
+//! One run over everything, merged in levels, was rejected: what expires by time is dropped here as whole generations.
+
+mod filter;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+use redb::{ReadTransaction, ReadableTable};
+
+use crate::domain::units::Time;
+
+use super::codec::{Corrupt, Reader, put_signed, put_varint};
+use super::database::{Handle, ReadError};
+use super::tables;
+
+use filter::Filter;
+
+/// Generations that share one filter.
+const GROUP: u64 = 16;
+
+/// Bytes of one pair.
+const PAIR_BYTES: usize = 12;
+
+/// Pairs in one row.
+pub(crate) const ROW_PAIRS: usize = 16 * 1024 / PAIR_BYTES;
+
+/// What a run is for; its number is on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    Ids = 0,
+    Forever = 1,
+    Ledger = 2,
+    Noted = 3,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Kind; 4] = [Kind::Ids, Kind::Forever, Kind::Ledger, Kind::Noted];
+}
+
+/// What is known of a sealed generation. Stays as long as any run of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sealed {
+    /// When its newest fact was recorded.
+    pub(crate) newest: Time,
+    /// Ids that expire; 0 also when they have.
+    pub(crate) ids: u64,
+    /// Ids kept for ever.
+    pub(crate) forever: u64,
+    /// Whether its facts are still in the journal.
+    pub(crate) facts: bool,
+}
+
+const VERSION: u8 = 1;
+
+impl Sealed {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = vec![VERSION];
+        put_signed(&mut out, self.newest.0);
+        put_varint(&mut out, self.ids);
+        put_varint(&mut out, self.forever);
+        out.push(u8::from(self.facts));
+        out
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Sealed, Corrupt> {
+        let mut reader = Reader::new(bytes);
+        if reader.u8("generation version")? != VERSION {
+            return Err(reader.corrupt("generation version"));
+        }
+        let sealed = Sealed {
+            newest: reader.time("newest")?,
+            ids: reader.varint("ids")?,
+            forever: reader.varint("ids kept for ever")?,
+            facts: reader.bool("facts")?,
+        };
+        reader.end("end of the generation")?;
+        Ok(sealed)
+    }
+}
+
+/// All sealed generations.
+pub(crate) struct Runs {
+    bits: u32,
+    sealed: RwLock<BTreeMap<u64, Sealed>>,
+    /// One filter for each group of generations that has ids of that kind (those that expire; those kept for ever).
+    filters: [RwLock<BTreeMap<u64, Arc<Filter>>>; 2],
+    /// The generation in which an id was found last: a file that is sent again comes in order.
+    hint: AtomicU64,
+    /// Rows read to answer for an id.
+    pub(crate) id_reads: AtomicU64,
+}
+
+/// Pairs sorted by (hash, offset).
+pub(crate) type Pairs = Vec<(u64, u32)>;
+
+impl Runs {
+    pub(crate) fn new(bits: u32) -> Runs {
+        Runs {
+            bits,
+            sealed: RwLock::default(),
+            filters: [RwLock::default(), RwLock::default()],
+            hint: AtomicU64::new(0),
+            id_reads: AtomicU64::new(0),
+        }
+    }
+
+    /// Reads what is sealed, and fills the filters anew: about a second for ten million ids.
+    pub(crate) fn load(&self, database: &Handle) -> Result<(), ReadError> {
+        let rows = database.read(|transaction| {
+            let table = transaction.open_table(tables::GENERATION)?;
+            let mut rows = Vec::new();
+            for row in table.iter()? {
+                let (key, value) = row?;
+                rows.push((key.value(), value.value().to_vec()));
+            }
+            Ok(rows)
+        })?;
+        for (number, bytes) in rows {
+            let sealed = Sealed::decode(&bytes).map_err(|why| ReadError::Damaged {
+                table: "generation",
+                key: number.to_string(),
+                why: why.to_string(),
+            })?;
+            for (kind, count) in [(Kind::Ids, sealed.ids), (Kind::Forever, sealed.forever)] {
+                if count > 0 {
+                    self.refill(database, kind, number)?;
+                }
+            }
+            self.sealed.write().insert(number, sealed);
+        }
+        Ok(())
+    }
+
+    fn refill(&self, database: &Handle, kind: Kind, generation: u64) -> Result<(), ReadError> {
+        let filter = self.filter(kind, generation);
+        let mut after = (kind as u8, generation, 0, 0);
+        loop {
+            let page = database.read(|transaction| rows_from(transaction, after, 64))?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = (last.0, last.1, last.2, last.3.saturating_add(1));
+            for (_, row) in &page {
+                row.chunks_exact(PAIR_BYTES).for_each(|pair| filter.insert(hash_of(pair)));
+            }
+        }
+    }
+
+    fn filter(&self, kind: Kind, generation: u64) -> Arc<Filter> {
+        let mut filters = self.filters[kind as usize % 2].write();
+        let keys = GROUP << self.bits;
+        let filter = filters
+            .entry(generation / GROUP)
+            .or_insert_with(|| Arc::new(Filter::new(keys)));
+        Arc::clone(filter)
+    }
+
+    /// The first generation that is not sealed.
+    pub(crate) fn first_live(&self) -> u64 {
+        self.sealed.read().last_key_value().map_or(0, |(number, _)| number + 1)
+    }
+
+    /// A generation's runs are durable: from now on it is answered from them.
+    pub(crate) fn add(&self, number: u64, sealed: Sealed, ids: &Pairs, forever: &Pairs) {
+        for (kind, pairs) in [(Kind::Ids, ids), (Kind::Forever, forever)] {
+            if !pairs.is_empty() {
+                let filter = self.filter(kind, number);
+                pairs.iter().for_each(|(hash, _)| filter.insert(*hash));
+            }
+        }
+        self.sealed.write().insert(number, sealed);
+    }
+
+    /// The newest fact below `below` that has an id with this hash.
+    pub(crate) fn lookup(&self, database: &Handle, hash: u64, below: u64) -> Result<Option<u64>, ReadError> {
+        let mut newest = None;
+        for kind in [Kind::Ids, Kind::Forever] {
+            let groups: Vec<u64> = {
+                let filters = self.filters[kind as usize].read();
+                let maybe = filters.iter().rev().filter(|(_, filter)| filter.may_contain(hash));
+                maybe.map(|(group, _)| *group).collect()
+            };
+            for group in groups {
+                let found = self.lookup_in(database, kind, group, hash, below)?;
+                newest = newest.max(found);
+                if found.is_some() {
+                    break;
+                }
+            }
+        }
+        Ok(newest)
+    }
+
+    fn lookup_in(&self, database: &Handle, kind: Kind, group: u64, hash: u64, below: u64) -> Result<Option<u64>, ReadError> {
+        let mut numbers: Vec<u64> = {
+            let sealed = self.sealed.read();
+            let group = sealed.range(group * GROUP..(group + 1) * GROUP).rev();
+            let with_ids = group.filter(|(_, sealed)| {
+                if kind == Kind::Ids {
+                    sealed.ids > 0
+                } else {
+                    sealed.forever > 0
+                }
+            });
+            with_ids.map(|(number, _)| *number).collect()
+        };
+        let hint = self.hint.load(Ordering::Relaxed);
+        if let Some(at) = numbers.iter().position(|number| *number == hint) {
+            numbers[..=at].rotate_right(1);
+        }
+        for number in numbers {
+            if number << self.bits >= below {
+                continue;
+            }
+            self.id_reads.fetch_add(1, Ordering::Relaxed);
+            if let Some(seq) = self.before(database, kind, number, hash, below, 1)?.first() {
+                self.hint.store(number, Ordering::Relaxed);
+                return Ok(Some(*seq));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Sequences below `below` under a hash in one generation's run, newest first.
+    fn before(
+        &self,
+        database: &Handle,
+        kind: Kind,
+        number: u64,
+        hash: u64,
+        below: u64,
+        limit: usize,
+    ) -> Result<Vec<u64>, ReadError> {
+        let base = number << self.bits;
+        let offset = below.saturating_sub(base).min(1 << self.bits) as u32;
+        let mut found = Vec::new();
+        database.read(|transaction| {
+            let table = transaction.open_table(tables::RUN)?;
+            let mut end = (kind as u8, number, hash, offset);
+            while found.len() < limit {
+                let Some(row) = table.range((kind as u8, number, 0, 0)..end)?.next_back() else {
+                    return Ok(());
+                };
+                let (key, value) = row?;
+                let pairs = value.value();
+                let count = pairs.len() / PAIR_BYTES;
+                let pair = |at: usize| &pairs[at * PAIR_BYTES..(at + 1) * PAIR_BYTES];
+                let mut at = partition(count, |at| (hash_of(pair(at)), offset_of(pair(at))) < (hash, offset));
+                while at > 0 && found.len() < limit {
+                    at -= 1;
+                    if hash_of(pair(at)) != hash {
+                        return Ok(());
+                    }
+                    found.push(base + u64::from(offset_of(pair(at))));
+                }
+                end = key.value();
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// Sequences below `below` under a hash, in all sealed generations that still have their facts, newest first. Looks into at
+    /// most `patience` generations; answers also where it stopped (`None`: at the end).
+    pub(crate) fn walk(
+        &self,
+        database: &Handle,
+        kind: Kind,
+        hash: u64,
+        below: u64,
+        limit: usize,
+        patience: usize,
+    ) -> Result<(Vec<u64>, Option<u64>), ReadError> {
+        let numbers: Vec<u64> = {
+            let sealed = self.sealed.read();
+            let with_facts = sealed.range(..=below >> self.bits).rev().filter(|(_, sealed)| sealed.facts);
+            with_facts.map(|(number, _)| *number).take(patience + 1).collect()
+        };
+        let mut found = Vec::new();
+        for (looked, number) in numbers.into_iter().enumerate() {
+            if found.len() >= limit || looked == patience {
+                return Ok((found, Some((number + 1) << self.bits)));
+            }
+            found.extend(self.before(database, kind, number, hash, below, limit - found.len())?);
+        }
+        Ok((found, None))
+    }
+
+    /// The sealed generations, oldest first.
+    pub(crate) fn all(&self) -> Vec<(u64, Sealed)> {
+        self.sealed.read().iter().map(|(number, sealed)| (*number, *sealed)).collect()
+    }
+
+    /// A generation has lost runs: `None` when nothing of it is left.
+    pub(crate) fn change(&self, number: u64, sealed: Option<Sealed>) {
+        let mut all = self.sealed.write();
+        match sealed {
+            Some(sealed) => all.insert(number, sealed),
+            None => all.remove(&number),
+        };
+        for (kind, filters) in self.filters.iter().enumerate() {
+            let mut group = all.range(number / GROUP * GROUP..(number / GROUP + 1) * GROUP);
+            if !group.any(|(_, sealed)| if kind == 0 { sealed.ids > 0 } else { sealed.forever > 0 }) {
+                filters.write().remove(&(number / GROUP));
+            }
+        }
+    }
+
+    /// Bytes of memory that the filters take.
+    pub(crate) fn filter_bytes(&self) -> usize {
+        let bytes =
+            |filters: &RwLock<BTreeMap<u64, Arc<Filter>>>| filters.read().values().map(|filter| filter.bytes()).sum::<usize>();
+        self.filters.iter().map(bytes).sum()
+    }
+}
+
+/// One row of pairs, and its key.
+pub(crate) type RunRow = ((u8, u64, u64, u32), Vec<u8>);
+
+/// Cuts sorted pairs into rows.
+pub(crate) fn rows(kind: Kind, generation: u64, pairs: &[(u64, u32)]) -> impl Iterator<Item = RunRow> + '_ {
+    pairs.chunks(ROW_PAIRS).map(move |chunk| {
+        let mut row = Vec::with_capacity(chunk.len() * PAIR_BYTES);
+        for (hash, offset) in chunk {
+            row.extend_from_slice(&hash.to_le_bytes());
+            row.extend_from_slice(&offset.to_le_bytes());
+        }
+        ((kind as u8, generation, chunk[0].0, chunk[0].1), row)
+    })
+}
+
+fn rows_from(transaction: &ReadTransaction, from: (u8, u64, u64, u32), limit: usize) -> Result<Vec<RunRow>, redb::Error> {
+    let table = transaction.open_table(tables::RUN)?;
+    let mut rows = Vec::new();
+    for row in table.range(from..=(from.0, from.1, u64::MAX, u32::MAX))?.take(limit) {
+        let (key, value) = row?;
+        rows.push((key.value(), value.value().to_vec()));
+    }
+    Ok(rows)
+}
+
+fn hash_of(pair: &[u8]) -> u64 {
+    pair[..8].iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+fn offset_of(pair: &[u8]) -> u32 {
+    pair[8..PAIR_BYTES]
+        .iter()
+        .rev()
+        .fold(0, |number, byte| number << 8 | u32::from(*byte))
+}
+
+/// How many of the first `count` places satisfy a condition that holds for a prefix of them.
+fn partition(count: usize, holds: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (0, count);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if holds(middle) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    low
+}

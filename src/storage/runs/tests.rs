@@ -1,0 +1,69 @@
+//! A million remembered ids: never a wrong answer, hardly a read for a new one, and bounded memory.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::domain::units::Time;
+use crate::storage::rows::{self, Put};
+use crate::storage::runs::{GROUP, Kind, Pairs, Runs, Sealed, rows as rows_of};
+use crate::storage::testing::{Disk, store_on};
+
+const BITS: u32 = 14;
+const GENERATIONS: u64 = 64;
+
+fn id(number: u64) -> u64 {
+    xxh3_64(&number.to_le_bytes())
+}
+
+#[test]
+fn a_million_ids_are_known_and_a_new_one_hardly_reads_the_disk() {
+    let disk = Arc::new(Disk::default());
+    let store = store_on(&disk);
+    let runs = Runs::new(BITS);
+    let mut model = HashMap::new();
+    for generation in 0..GENERATIONS {
+        let base = generation << BITS;
+        // Every hundredth id comes a second time in the next generation: the newest counts.
+        let number = |offset: u64| {
+            if offset % 100 == 0 && generation > 0 {
+                base - (1 << BITS) + offset
+            } else {
+                base + offset
+            }
+        };
+        let mut pairs: Pairs = (0..1u64 << BITS).map(|offset| (id(number(offset)), offset as u32)).collect();
+        model.extend(pairs.iter().map(|(hash, offset)| (*hash, base + u64::from(*offset))));
+        pairs.sort_unstable();
+        let puts = rows_of(Kind::Ids, generation, &pairs).map(|(key, row)| Put::Run(key, Some(row)));
+        rows::write(store.journal(), puts.collect()).unwrap();
+        let sealed = Sealed {
+            newest: Time(0),
+            ids: pairs.len() as u64,
+            forever: 0,
+            facts: true,
+        };
+        rows::write(store.journal(), vec![Put::Generation(generation, Some(sealed.encode()))]).unwrap();
+        runs.add(generation, sealed, &pairs, &Pairs::new());
+    }
+    let database = &store.shared.database;
+    let reopened = Runs::new(BITS);
+    reopened.load(database).unwrap();
+    for runs in [&runs, &reopened] {
+        for (hash, seq) in model.iter().take(20_000) {
+            assert_eq!(runs.lookup(database, *hash, u64::MAX), Ok(Some(*seq)));
+        }
+        runs.id_reads.store(0, Ordering::Relaxed);
+        let new = 200_000;
+        for number in 0..new {
+            assert_eq!(runs.lookup(database, id(u64::MAX - number), u64::MAX), Ok(None));
+        }
+        // A false positive looks into up to sixteen generations of its group.
+        let reads = runs.id_reads.load(Ordering::Relaxed);
+        assert!(reads / GROUP < new / 1_000, "{reads} rows read for {new} new ids");
+        // Three bytes an id: thirty megabytes for ten million, besides the live tables.
+        assert_eq!(runs.filter_bytes() as u64, 3 * (GENERATIONS << BITS));
+    }
+}

@@ -1,0 +1,151 @@
+//! Snapshots of the view: rows of what has changed, a bounded portion at a time, while everything goes on.
+//!
+//! A pass goes once over all SKUs and takes what is unsaved. Its rows are of different moments, and that is all right: each
+//! says which fact was the last in it, and the replay skips what a row has. When a pass is complete, everything up to the
+//! durable sequence at its *start* is in rows, and the next start replays only from there. Stopping the world for one
+//! consistent copy was rejected: a million SKUs would stop it for seconds.
+
+use std::sync::Arc;
+
+use crate::domain::units::Time;
+
+use super::append::{CommitFailure, SkuIndex};
+use super::codec::{encode_dead_letter, encode_reservation, encode_stock, encode_warehouse};
+use super::journal::JournalHandle;
+use super::rows::{self, Put};
+use super::store::Shared;
+use super::tables::meta;
+use super::view::Dirty;
+
+/// Ended baskets forgotten in one step.
+const FORGET_A_STEP: usize = 1_000;
+
+struct Pass {
+    /// The durable sequence when it began.
+    floor: u64,
+    /// The next SKU to look at.
+    next: u32,
+    dirty: Dirty,
+}
+
+/// The one who takes snapshots. There must be only one.
+pub(crate) struct Snapshotter {
+    shared: Arc<Shared>,
+    journal: JournalHandle,
+    pass: Option<Pass>,
+}
+
+impl Snapshotter {
+    pub(crate) fn new(shared: Arc<Shared>, journal: JournalHandle) -> Snapshotter {
+        Snapshotter {
+            shared,
+            journal,
+            pass: None,
+        }
+    }
+
+    /// Writes one portion of about `budget` bytes; begins a pass when none is underway. Says whether the pass goes on.
+    pub(crate) fn step(&mut self, budget: usize, now: Time) -> Result<bool, CommitFailure> {
+        let view = &self.shared.view;
+        if self.pass.is_none() {
+            view.forget_ended(now.plus_ms(-self.shared.options.id_window_ms), FORGET_A_STEP);
+            // The floor is read before the dirty marks are taken: what becomes dirty in between is only saved once more.
+            let floor = view.durable_seq();
+            let dirty = std::mem::take(&mut *view.dirty.lock());
+            self.pass = Some(Pass { floor, next: 0, dirty });
+        }
+        let Some(pass) = &mut self.pass else { return Ok(false) };
+        let mut puts = Vec::new();
+        let mut saved = Vec::new();
+        let mut bytes = 0;
+        let skus = view.keys().len() as u32;
+        let mut next = pass.next;
+        while next < skus && bytes < budget {
+            let index = SkuIndex(next);
+            if let Some((row, seq)) = view.cells.unsaved(index, |stock, seq| (encode_stock(stock, seq), seq))
+                && let Some((warehouse, sku)) = view.keys().names(index)
+            {
+                bytes += row.len() + 64;
+                puts.push(Put::Stock(warehouse.as_str().to_owned(), sku.as_str().to_owned(), row));
+                saved.push((index, seq));
+            }
+            next += 1;
+        }
+        let mut taken = Dirty::default();
+        if next >= skus {
+            taken = take(&mut pass.dirty, budget.saturating_sub(bytes) / 128);
+            puts.extend(rows_of(&self.shared, &taken));
+        }
+        let complete = next >= skus && pass.dirty.is_empty();
+        if complete {
+            puts.push(Put::Meta(meta::SNAPSHOT_FLOOR, pass.floor));
+        }
+        if let Err(failure) = rows::write(&self.journal, puts) {
+            pass.dirty.merge(taken);
+            return Err(failure);
+        }
+        saved.into_iter().for_each(|(index, seq)| view.cells.saved(index, seq));
+        pass.next = next;
+        if complete {
+            self.shared.set_snapshot_floor(pass.floor);
+            self.pass = None;
+        }
+        Ok(!complete)
+    }
+
+    /// Finishes the pass that is underway and makes a whole one, so that the next start replays nothing.
+    pub(crate) fn whole(&mut self, now: Time) -> Result<(), CommitFailure> {
+        for _ in 0..2 {
+            while self.step(256 << 10, now)? {}
+        }
+        Ok(())
+    }
+}
+
+/// Takes up to `limit` marks (at least one).
+fn take(dirty: &mut Dirty, limit: usize) -> Dirty {
+    let mut taken = Dirty::default();
+    for _ in 0..limit.max(1) {
+        if let Some(key) = dirty.reservations.pop_first() {
+            taken.reservations.insert(key);
+        } else if let Some(key) = dirty.warehouses.pop_first() {
+            taken.warehouses.insert(key);
+        } else if let Some(key) = dirty.catalogue.pop_first() {
+            taken.catalogue.insert(key);
+        } else if let Some(key) = dirty.letters.pop_first() {
+            taken.letters.insert(key);
+        } else {
+            break;
+        }
+    }
+    taken
+}
+
+/// What the view has now under those marks; what it has no longer is removed.
+fn rows_of(shared: &Shared, dirty: &Dirty) -> Vec<Put> {
+    let view = &shared.view;
+    let mut puts = Vec::new();
+    for (warehouse, id) in &dirty.reservations {
+        let found = view.reservation_with_seq(warehouse.as_str(), id.as_str());
+        let row = found.map(|(basket, seq)| encode_reservation(&basket, seq));
+        puts.push(Put::Reservation(warehouse.as_str().to_owned(), id.as_str().to_owned(), row));
+    }
+    for id in &dirty.warehouses {
+        if let Some((warehouse, seq)) = view.warehouse_with_seq(id.as_str()) {
+            puts.push(Put::Warehouse(id.as_str().to_owned(), encode_warehouse(&warehouse, seq)));
+        }
+    }
+    for sku in &dirty.catalogue {
+        let row = view.catalogue_with_seq(sku.as_str()).map(|(entry, seq)| {
+            let mut row = seq.to_le_bytes().to_vec();
+            row.extend_from_slice(entry.as_bytes());
+            row
+        });
+        puts.push(Put::Catalogue(sku.as_str().to_owned(), row));
+    }
+    for seq in &dirty.letters {
+        let row = view.letter_with_seq(*seq).map(|(letter, at)| encode_dead_letter(&letter, at));
+        puts.push(Put::DeadLetter(*seq, row));
+    }
+    puts
+}

@@ -1,0 +1,117 @@
+//! From rows to memory: the snapshot, then the tail of the journal.
+
+use std::sync::atomic::AtomicU64;
+
+use redb::{Key, TableDefinition};
+
+use crate::storage::codec::{Corrupt, decode_dead_letter, decode_reservation, decode_stock, decode_warehouse};
+use crate::storage::cursor::Cursors;
+use crate::storage::database::{Handle, ReadError};
+use crate::storage::runs::Runs;
+use crate::storage::tables::{self, meta};
+use crate::storage::view::View;
+
+use super::{Options, Shared};
+
+/// Rows restored in one read transaction.
+const PAGE: usize = 1_000;
+
+impl Shared {
+    /// Builds the memory of an open database: snapshot rows, then the journal from wherever a row may lack a fact, or where a
+    /// generation is not sealed.
+    pub(crate) fn load(database: Handle, options: Options, generation_bits: u32) -> Result<Shared, ReadError> {
+        let runs = Runs::new(generation_bits);
+        runs.load(&database)?;
+        let snapshot_floor = database.number(meta::SNAPSHOT_FLOOR)?.unwrap_or(0);
+        let journal_floor = database.number(meta::JOURNAL_FLOOR)?.unwrap_or(1);
+        let cursors = Cursors::load(&database)?;
+        let first_live = runs.first_live();
+        let view = View::new(options.max_skus, generation_bits, first_live);
+        let shared = Shared {
+            database,
+            view,
+            runs,
+            options,
+            generation_bits,
+            snapshot_floor: AtomicU64::new(snapshot_floor),
+            journal_floor: AtomicU64::new(journal_floor),
+            cursors,
+        };
+        shared.restore()?;
+        let from = (snapshot_floor + 1).min(first_live << generation_bits).max(journal_floor);
+        shared.replay(from)?;
+        Ok(shared)
+    }
+
+    fn restore(&self) -> Result<(), ReadError> {
+        let view = &self.view;
+        let pairs = |key: (&str, &str)| (key.0.to_owned(), key.1.to_owned());
+        self.each(tables::STOCK, "stock", pairs, |(warehouse, sku), row| {
+            decode_stock(row).map(|(stock, seq)| view.restore_stock(warehouse, sku, stock, seq))
+        })?;
+        self.each(tables::RESERVATION, "reservation", pairs, |(warehouse, _), row| {
+            decode_reservation(row).map(|(basket, seq)| view.restore_reservation(warehouse, basket, seq))
+        })?;
+        self.each(tables::WAREHOUSE, "warehouse", str::to_owned, |_, row| {
+            decode_warehouse(row).map(|(warehouse, seq)| view.restore_warehouse(warehouse, seq))
+        })?;
+        self.each(tables::CATALOGUE, "catalogue", str::to_owned, |sku, row| {
+            let corrupt = |at| Corrupt {
+                what: "catalogue entry",
+                at,
+            };
+            let (seq, entry) = row.split_first_chunk::<8>().ok_or(corrupt(0))?;
+            let entry = std::str::from_utf8(entry).map_err(|_| corrupt(8))?;
+            view.restore_catalogue(sku, entry, u64::from_le_bytes(*seq));
+            Ok(())
+        })?;
+        self.each(
+            tables::DEAD_LETTER,
+            "dead_letter",
+            |seq| seq,
+            |seq, row| decode_dead_letter(row).map(|(letter, at)| view.restore_letter(*seq, letter, at)),
+        )
+    }
+
+    /// Gives each row of a table to `take`, a page of rows in one short transaction.
+    fn each<K: Key + 'static, O: std::fmt::Debug>(
+        &self,
+        table: TableDefinition<'static, K, &'static [u8]>,
+        name: &'static str,
+        own: impl Fn(K::SelfType<'_>) -> O,
+        mut take: impl FnMut(&O, &[u8]) -> Result<(), Corrupt>,
+    ) -> Result<(), ReadError> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let (page, last) = self.database.read(|transaction| {
+                let table = transaction.open_table(table)?;
+                let mut page = Vec::new();
+                let mut last = None;
+                let start = match &after {
+                    None => std::ops::Bound::Unbounded,
+                    Some(key) => std::ops::Bound::Excluded(K::from_bytes(key)),
+                };
+                for row in table
+                    .range::<K::SelfType<'_>>((start, std::ops::Bound::Unbounded))?
+                    .take(PAGE)
+                {
+                    let (key, value) = row?;
+                    last = Some(K::as_bytes(&key.value()).as_ref().to_vec());
+                    page.push((own(key.value()), value.value().to_vec()));
+                }
+                Ok((page, last))
+            })?;
+            for (key, row) in &page {
+                take(key, row).map_err(|why| ReadError::Damaged {
+                    table: name,
+                    key: format!("{key:?}"),
+                    why: why.to_string(),
+                })?;
+            }
+            match last {
+                Some(last) if page.len() == PAGE => after = Some(last),
+                _ => return Ok(()),
+            }
+        }
+    }
+}
