@@ -1,5 +1,7 @@
 //! From a row to the event that it claims, or to the reason why it claims none.
 
+use std::collections::BTreeMap;
+
 use csv::ByteRecord;
 use serde::Serialize;
 
@@ -16,6 +18,8 @@ pub struct Layout {
     columns: usize,
     /// Where each column of the mapping stands, in the order of [`Role`].
     roles: [Option<usize>; ROLES],
+    /// The column index of each kept column, in the order of the mapping.
+    keep: Vec<usize>,
     /// The column index of each condition of each rule.
     conditions: Vec<Vec<usize>>,
 }
@@ -50,6 +54,11 @@ pub struct Event {
     #[serde(rename = "type")]
     kind: String,
     time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: Option<String>,
+    /// Kept columns, as CloudEvents extensions.
+    #[serde(flatten)]
+    kept: BTreeMap<String, String>,
     data: Data,
     /// Whether a rule of the domain may refuse it for want of stock: a batch then ends before the SKU's next row.
     #[serde(skip)]
@@ -116,6 +125,11 @@ impl Layout {
         for (role, column) in &mapping.columns {
             roles[*role as usize] = Some(find_column(header, column)?);
         }
+        let keep = mapping
+            .keep
+            .iter()
+            .map(|(_, column)| find_column(header, column))
+            .collect::<Result<Vec<_>, _>>()?;
         let of_rule = |rule: &Rule| {
             rule.conditions
                 .iter()
@@ -128,6 +142,7 @@ impl Layout {
             source,
             columns: header.len(),
             roles,
+            keep,
             conditions,
         })
     }
@@ -168,9 +183,23 @@ impl Layout {
             source: self.source.clone(),
             kind: format!("inventory.{}", rule.kind.name()),
             time,
+            actor: self.cell(row, Role::Actor)?.map(str::to_owned),
+            kept: self.kept(row)?,
             data,
             refusable,
         })
+    }
+
+    fn kept(&self, row: &ByteRecord) -> Result<BTreeMap<String, String>, Rejection> {
+        let mut kept = BTreeMap::new();
+        for ((name, _), at) in self.mapping.keep.iter().zip(&self.keep) {
+            let cell = std::str::from_utf8(row.get(*at).unwrap_or_default())
+                .map_err(|_| Rejection::new("invalid_value", format!("the {name} is not UTF-8")))?;
+            if !cell.trim().is_empty() {
+                kept.insert(name.clone(), cell.trim().to_owned());
+            }
+        }
+        Ok(kept)
     }
 
     fn rule(&self, row: &ByteRecord) -> Result<&Rule, Rejection> {
@@ -299,6 +328,8 @@ time = "at"
 document = "invoice"
 lot = "lot"
 expires_on = "best before"
+[keep]
+remark = "note"
 [time]
 zone = "Europe/London"
 formats = ["%Y-%m-%d %H:%M:%S"]
@@ -323,8 +354,12 @@ event = "sale"
 "#;
 
     fn layout() -> Layout {
+        layout_of(MAPPING)
+    }
+
+    fn layout_of(mapping: &str) -> Layout {
         let header = ["code", "qty", "at", "invoice", "lot", "best before", "note"].map(str::to_owned);
-        Layout::new(Mapping::parse("m.toml", MAPPING).unwrap(), "import/till".to_owned(), &header).unwrap()
+        Layout::new(Mapping::parse("m.toml", mapping).unwrap(), "import/till".to_owned(), &header).unwrap()
     }
 
     fn json(cells: [&str; 7]) -> String {
@@ -348,7 +383,7 @@ event = "sale"
         for (cells, expected) in [
             (
                 [" A ", "6", at, "536365", "", "", "x"],
-                r#"{"specversion":"1.0","id":"r-1","source":"import/till","type":"inventory.sale","time":"2010-12-01T08:26:00+00:00","data":{"warehouse":"main","sku":"A","quantity":6,"document":"536365"}}"#,
+                r#"{"specversion":"1.0","id":"r-1","source":"import/till","type":"inventory.sale","time":"2010-12-01T08:26:00+00:00","remark":"x","data":{"warehouse":"main","sku":"A","quantity":6,"document":"536365"}}"#,
             ),
             (
                 ["A", "-6", at, "C536365", "L1", "2011-01-01", ""],
@@ -415,9 +450,11 @@ event = "sale"
             assert_eq!(found, code, "{why}");
             assert!(why.contains(reason), "{why}");
         }
-        let unasked = [b"A" as &[u8], b"6", at, b"1", b"", b"", b"caf\xe9"];
+        let accented = ByteRecord::from(vec![b"A" as &[u8], b"6", at, b"1", b"", b"", b"caf\xe9"]);
+        assert_eq!(layout().event(&accented).unwrap_err().reason, "the remark is not UTF-8");
+        let without = layout_of(&MAPPING.replace("remark = \"note\"", ""));
         assert!(
-            layout().event(&ByteRecord::from(unasked.to_vec())).is_ok(),
+            without.event(&accented).is_ok(),
             "a column that nobody asked for may be anything"
         );
     }

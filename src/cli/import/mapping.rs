@@ -68,10 +68,12 @@ pub enum Role {
     ToWarehouse,
     /// The reservation that a sale belongs to.
     Reservation,
+    /// Who did it: the cashier, the picker.
+    Actor,
 }
 
 /// Every role with its key in `[columns]`.
-pub const COLUMNS: [(&str, Role); 12] = [
+pub const COLUMNS: [(&str, Role); 13] = [
     ("sku", Role::Sku),
     ("quantity", Role::Quantity),
     ("time", Role::Time),
@@ -84,6 +86,7 @@ pub const COLUMNS: [(&str, Role); 12] = [
     ("transfer", Role::Transfer),
     ("to_warehouse", Role::ToWarehouse),
     ("reservation", Role::Reservation),
+    ("actor", Role::Actor),
 ];
 
 /// A mapping that was read and makes sense by itself; whether the table has the columns is seen when it is opened.
@@ -101,6 +104,8 @@ pub struct Mapping {
     pub delimiter: u8,
     /// The column of each role, in the order of [`COLUMNS`].
     pub columns: Vec<(Role, Placed<String>)>,
+    /// Columns that are kept with the event, under a name each: the price, the customer.
+    pub keep: Vec<(String, Placed<String>)>,
     /// How times are written.
     pub times: TimeFormat,
     /// How quantities are written.
@@ -111,13 +116,14 @@ pub struct Mapping {
     pub place: Place,
 }
 
-const ROOT: [&str; 9] = [
+const ROOT: [&str; 10] = [
     "source",
     "warehouse",
     "unit",
     "copies",
     "delimiter",
     "columns",
+    "keep",
     "time",
     "quantity",
     "rules",
@@ -166,6 +172,7 @@ impl Mapping {
                     )
                 })?,
             delimiter: delimiter(&root)?,
+            keep: kept(&root)?,
             times: TimeFormat::read(&root)?,
             amounts: AmountFormat::read(&root)?,
             place: root.place().clone(),
@@ -201,6 +208,49 @@ fn columns(root: &Section<'_>) -> Result<Vec<(Role, Placed<String>)>, Problem> {
         }
     }
     Ok(columns)
+}
+
+/// The longest name of a kept column; CloudEvents 1.0 (section 3.1) asks for at most 20 characters.
+const NAME_BYTES: usize = 20;
+/// Names that an event has already (CloudEvents 1.0, section 3.1, and the API's own).
+const TAKEN: [&str; 11] = [
+    "specversion",
+    "id",
+    "source",
+    "type",
+    "time",
+    "subject",
+    "data",
+    "datacontenttype",
+    "dataschema",
+    "traceparent",
+    "actor",
+];
+
+/// Reads `[keep]`: names are those of CloudEvents extensions, lower-case letters and digits.
+fn kept(root: &Section<'_>) -> Result<Vec<(String, Placed<String>)>, Problem> {
+    let Some(section) = root.section("keep", None)? else {
+        return Ok(Vec::new());
+    };
+    let mut kept = Vec::new();
+    for name in section.keys() {
+        let plain = name.value.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        if !plain || name.value.is_empty() || name.value.len() > NAME_BYTES {
+            let what = format!(
+                "`keep.{}`: a name is up to {NAME_BYTES} lower-case letters and digits",
+                name.value
+            );
+            return Err(name.place.problem(what));
+        }
+        if TAKEN.contains(&name.value.as_str()) {
+            return Err(name.place.problem(format!(
+                "`keep.{0}`: an event has a `{0}` of its own; choose another name",
+                name.value
+            )));
+        }
+        kept.extend(section.text(&name.value)?.map(|column| (name.value, column)));
+    }
+    Ok(kept)
 }
 
 fn checked_id(
@@ -346,6 +396,16 @@ event = "sale"
                 "formats = [",
                 "formats = [1, ",
                 "`time.formats` must be a text in quotes, or a list of them",
+            ),
+            (
+                "[time]",
+                "[keep]\nPrice = \"UnitPrice\"\n[time]",
+                "m.toml:11:1: `keep.Price`: a name is up to 20 lower-case",
+            ),
+            (
+                "[time]",
+                "[keep]\ntime = \"UnitPrice\"\n[time]",
+                "m.toml:11:1: `keep.time`: an event has a `time` of its own",
             ),
             ("[[rules]]", "[rules]", "m.toml:"),
             ("= \"main\"", "= \"main", "m.toml:2:"),
