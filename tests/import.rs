@@ -271,3 +271,25 @@ fn two_imports_of_one_table_do_not_run_at_once() {
     drop(gate);
     report(&first.wait_with_output().expect("the first import ends"), 0);
 }
+
+#[test]
+fn a_dry_run_tells_what_rows_would_become_and_leaves_no_trace() {
+    let table = "sku,qty,at\nA,1,2026-11-22T09:14:03Z\nA,2,2026-11-22T09:14:03Z\nA,x,2026-11-22T09:14:03Z\n";
+    let dir = directory(table, MAPPING);
+    let nobody = "http://127.0.0.1:9";
+    let told = report(&run(&dir, nobody, &["--dry-run"]), 65);
+    assert_eq!(
+        (&told["events"][0]["type"], &told["events"][0]["rows"]),
+        (&"inventory.sale".into(), &2.into()),
+        "{told}"
+    );
+    assert_eq!(
+        told["rejected"][0]["first"][0],
+        serde_json::json!({"line": 4, "reason": "quantity `x` is no number"})
+    );
+    assert_eq!(
+        std::fs::read_dir(dir.path()).expect("the directory").count(),
+        2,
+        "a file was left"
+    );
+}

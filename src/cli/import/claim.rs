@@ -107,6 +107,11 @@ impl Event {
         Event { id, ..self }
     }
 
+    /// Its type: `inventory.sale`, …
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
     /// The SKU that it moves.
     pub fn sku(&self) -> &str {
         &self.data.sku

@@ -15,6 +15,8 @@ use self::batches::Batches;
 use self::claim::Layout;
 use self::mapping::Mapping;
 use self::progress::Progress;
+use self::rehearsal::Rehearsal;
+use self::rejects::Refusals;
 use self::report::Report;
 use self::run::{Files, Run, Start};
 use self::table::{Survey, Table, survey};
@@ -31,6 +33,7 @@ pub mod identity;
 pub mod mapping;
 pub mod moment;
 pub mod progress;
+pub mod rehearsal;
 pub mod rejects;
 pub mod report;
 pub mod resume;
@@ -44,14 +47,17 @@ pub mod tally;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  shelfd import examples/online_retail/online_retail.csv --mapping examples/online_retail/mapping.toml
+  cd examples/online_retail && shelfd import online_retail.csv -m mapping.toml
+  shelfd import sales.csv.gz --mapping till.toml --dry-run
   shelfd import sales.csv.gz --mapping till.toml --work-dir /var/tmp
 
-The same command again goes on where the last one was stopped, and a finished import may be run again: rows that were taken
-are known by their content, and move nothing twice. Rows that could not be taken stand in FILE.rejected.csv.
+The same command again goes on where the last one was stopped. A finished import
+may be run again: rows that were taken are known by their content, and move
+nothing twice. Rows that could not be taken stand in FILE.rejected.csv.
+All keys of the mapping: docs/import.md
 
-Exit codes: 0 every row was taken; 65 all rows were judged, some were not taken; 75 stopped before the end, go on with the same
-command; 78 the mapping is wrong.")]
+Exit codes: 0 every row was taken; 65 all were judged, some not taken; 75 stopped
+before the end, go on with the same command; 78 the mapping is wrong.")]
 pub struct Args {
     /// The table: CSV with a header, also packed as .gz
     #[arg(value_name = "FILE")]
@@ -71,11 +77,17 @@ pub struct Args {
     /// Send again what the node refused in an earlier, finished import of the same file
     #[arg(long)]
     pub retry_refused: bool,
+    /// Show what the rows would become, and send nothing; needs no node
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Imports the table.
 pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let (layout, survey, table, fingerprint) = tokio::task::block_in_place(|| prepare(&args))?;
+    if args.dry_run {
+        return rehearse(&args, layout, survey, table, context);
+    }
     if let Some(warehouse) = &layout.mapping().warehouse {
         // A wrong warehouse would refuse every single row, and a wrong address is better known now than in ten minutes.
         context.api.fetch(&path(["v1", "warehouses", warehouse]), &Vec::new()).await?;
@@ -121,6 +133,19 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
         Ok(false) => Err(Failure::new(Code::TryAgain, "stopped before the end").with_help(go_on)),
         Ok(true) if state.tally.left_out() > 0 => Err(Failure::silent(Code::Data)),
         Ok(true) => Ok(()),
+    }
+}
+
+/// What the rows would become.
+fn rehearse(args: &Args, layout: Layout, survey: Survey, table: Table, context: &Context) -> Result<(), Failure> {
+    let mut batches = Batches::new(table, survey.copies, layout, args.batch as usize, Refusals::new());
+    let rehearsal =
+        tokio::task::block_in_place(|| Rehearsal::of(&mut batches)).map_err(|error| Failure::data(error.to_string()))?;
+    rehearsal.print(&args.file, &context.out)?;
+    if rehearsal.is_clean() {
+        Ok(())
+    } else {
+        Err(Failure::silent(Code::Data))
     }
 }
 
