@@ -178,11 +178,12 @@ fn branch(out: &Out, actor: &Value, lead: &str, below: &str, lines: &mut Vec<Str
                 }
             })
             .collect();
-        lines.push(format!(
-            "{lead}{}  {}",
-            out.paint(Tone::Strong, &actor.word("/name")),
-            out.paint(Tone::Dim, &about.join(", "))
-        ));
+        let about = if about.is_empty() {
+            String::new()
+        } else {
+            format!("  {}", out.paint(Tone::Dim, &about.join(", ")))
+        };
+        lines.push(format!("{lead}{}{about}", out.paint(Tone::Strong, &actor.word("/name"))));
     }
     let children = children(actor);
     for (index, child) in children.iter().enumerate() {
@@ -232,7 +233,7 @@ mod tests {
         let lines = lines(&Out::plain(), &sample(), Some("starting"), true).join("\n");
         assert!(lines.contains("not ready: starting"), "{lines}");
         assert!(
-            lines.contains("root  up\n├ journal  restarts 0\n└ warehouses  \n  └ main  restarts 2"),
+            lines.contains("root  up\n├ journal  restarts 0\n└ warehouses\n  └ main  restarts 2"),
             "{lines}"
         );
     }

@@ -105,7 +105,7 @@ fn print(args: &Args, out: &Out, event: &Event) -> Result<(), Failure> {
 }
 
 /// One change on one line: `14:05:09  msk-07  sale  4607004892110  sellable 21  available 18`.
-pub fn line(out: &Out, change: &Value) -> String {
+fn line(out: &Out, change: &Value) -> String {
     let time = ["/recorded_at", "/at", "/time"]
         .iter()
         .map(|pointer| change.when(pointer))

@@ -7,8 +7,6 @@
 use super::Context;
 use super::exit::Failure;
 
-pub use self::follow::line as change_line;
-
 mod follow;
 mod one;
 mod rows;

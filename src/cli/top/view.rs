@@ -12,9 +12,7 @@ use serde_json::Value;
 
 use super::model::Model;
 use crate::cli::check::bytes;
-use crate::cli::events::change_line;
 use crate::cli::field::Field;
-use crate::cli::out::Out;
 use crate::cli::status::duration;
 
 /// Draws one frame.
@@ -27,13 +25,19 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model) {
     ])
     .areas(frame.area());
     draw_title(frame, title, model);
-    let [rates, latencies] = Layout::horizontal([Constraint::Percentage(50), Constraint::Percentage(50)]).areas(figures);
+    let [rates, latencies] = Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)])
+        .spacing(1)
+        .areas(figures);
     draw_rates(frame, rates, model);
     draw_latencies(frame, latencies, model);
-    let [warehouses, changes] = Layout::horizontal([Constraint::Length(36), Constraint::Fill(1)]).areas(middle);
+    let [warehouses, changes] = Layout::horizontal([Constraint::Length(28), Constraint::Fill(1)])
+        .spacing(1)
+        .areas(middle);
     draw_warehouses(frame, warehouses, model);
     draw_changes(frame, changes, model);
-    let [to_count, at_risk] = Layout::horizontal([Constraint::Percentage(50), Constraint::Percentage(50)]).areas(bottom);
+    let [to_count, at_risk] = Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)])
+        .spacing(1)
+        .areas(bottom);
     draw_to_count(frame, to_count, model);
     draw_at_risk(frame, at_risk, model);
 }
@@ -147,12 +151,12 @@ fn draw_latencies(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let between = model.between();
     let of = |name: &str| {
         let at = |quantile| latency(between.quantile(name, quantile));
-        format!("{:<9} {:<9} {}", at(0.5), at(0.99), at(0.999))
+        format!("{:<8} {:<8} {}", at(0.5), at(0.99), at(0.999))
     };
     let now = model.now();
     let lines = vec![
         Line::from(Span::styled(
-            format!("{:<14}{:<9} {:<9} {}", "", "p50", "p99", "p99.9"),
+            format!("{:<14}{:<8} {:<8} {}", "", "p50", "p99", "p99.9"),
             dim(),
         )),
         pair("answer", of("shelfd_http_request_seconds")),
@@ -204,13 +208,40 @@ fn lines_of(items: impl Iterator<Item = String>, area: Rect, empty: &str) -> Vec
 }
 
 fn draw_changes(frame: &mut Frame<'_>, area: Rect, model: &Model) {
-    let plain = Out::plain();
-    let lines = lines_of(
-        model.changes.iter().map(|change| change_line(&plain, change)),
-        area,
-        "nothing has changed since this view was opened",
-    );
-    frame.render_widget(Paragraph::new(lines).block(block("newest facts".to_owned())), area);
+    let block = block("newest facts".to_owned());
+    if model.changes.is_empty() {
+        let empty = Paragraph::new("nothing has changed since this view was opened").style(dim());
+        return frame.render_widget(empty.block(block), area);
+    }
+    let rows = model
+        .changes
+        .iter()
+        .take(usize::from(area.height))
+        .map(|change| Row::new(fact(change)));
+    let widths = [
+        Constraint::Length(8),
+        Constraint::Length(9),
+        Constraint::Fill(1),
+        Constraint::Length(6),
+        Constraint::Length(8),
+    ];
+    frame.render_widget(Table::new(rows, widths).block(block), area);
+}
+
+/// Time of day, what, of what, the book after it, where.
+fn fact(change: &Value) -> [String; 5] {
+    let time = change.when("/recorded_at").rsplit(' ').next().unwrap_or_default().to_owned();
+    let of = ["/sku", "/reservation/id", "/dead_letter"]
+        .iter()
+        .map(|pointer| change.word(pointer))
+        .find(|of| !of.is_empty());
+    [
+        time,
+        change.word("/what"),
+        of.unwrap_or_default(),
+        format!("{:>6}", change.word("/accounts/sellable")),
+        change.word("/warehouse"),
+    ]
 }
 
 fn many(count: usize) -> String {
@@ -288,7 +319,8 @@ mod tests {
             "312",
             "41",
             "sale",
-            "sellable 21",
+            "milk",
+            "    21",
             "bread",
             "owed 2",
             "cheese",
