@@ -185,7 +185,7 @@ impl Values {
         let complaint = match (key.kind, &value) {
             (Kind::Integer { min, max }, Value::Integer(n)) if !(min..=max).contains(n) => Some((
                 format!("`{path}` is {n}, and must be {min} to {max} ({})", key.unit),
-                String::new(),
+                example(key),
             )),
             (Kind::Integer { .. }, Value::Integer(_)) | (Kind::Boolean, Value::Boolean(_)) | (Kind::Text, Value::String(_)) => {
                 None
