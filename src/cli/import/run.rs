@@ -75,21 +75,27 @@ impl Run {
     pub async fn begin(api: &Client, files: Files, start: Start, columns: &[String]) -> Result<Run, Failure> {
         let mut rejects = Rejects::open(&files.rejected, columns).map_err(io)?;
         let found = State::read(&files.state).filter(|_| !start.from_start);
-        let same = found.filter(|state| state.fingerprint == start.fingerprint && state.node == api.url());
-        let mut state = match same {
+        let begin = || State::begin(start.fingerprint.clone(), api.url().to_owned(), start.batch);
+        let mut state = match found {
+            None => begin(),
+            Some(state) if state.fingerprint != start.fingerprint || state.node != api.url() => {
+                if !state.finished {
+                    note("an earlier run was stopped with another table, mapping or node: starting with the first row");
+                }
+                begin()
+            }
             Some(state) if knows(api, state.witness.as_ref()).await? => state,
             Some(_) => {
                 note("the node no longer has what it answered to an earlier run: starting over");
-                State::begin(start.fingerprint.clone(), api.url().to_owned(), start.batch)
+                begin()
             }
-            None => State::begin(start.fingerprint.clone(), api.url().to_owned(), start.batch),
         };
         if !state.finished && state.rejected_bytes > rejects.len_on_disk().map_err(io)? {
             note("the file of rejected rows is not what an earlier run left: starting over");
-            state = State::begin(start.fingerprint.clone(), api.url().to_owned(), start.batch);
+            state = begin();
         }
         if state.finished {
-            state = State::begin(start.fingerprint, api.url().to_owned(), start.batch);
+            state = begin();
             if !start.retry_refused {
                 rejects.keep_as(&files.before).map_err(io)?;
                 state.skips_refused = true;
