@@ -110,6 +110,8 @@ impl Handle {
     /// Takes the database away; it is closed when its last reader has finished.
     pub(crate) fn leave(&self) {
         *self.leaving.lock() = self.open.write().take();
+        // What was read while a commit was in doubt may not be there any more.
+        self.forget_rows();
     }
 
     /// The database, for the journal's thread.

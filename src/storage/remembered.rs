@@ -119,12 +119,15 @@ pub(crate) struct Noted {
     pub(crate) warehouse: Id,
 }
 
+/// A shard of the remembered ids: hash, then offset in the generation.
+type Ids = RwLock<HashTable<(u64, u32)>>;
+
 /// One generation while it is in memory. Written by the journal's thread alone.
 pub(crate) struct Generation {
     pub(crate) number: u64,
     /// Its first sequence.
     pub(crate) base: u64,
-    ids: Box<[RwLock<HashTable<(u64, u32)>>]>,
+    ids: Box<[Ids]>,
     /// For each fact its SKU's index plus one; 0: none.
     skus: Box<[AtomicU32]>,
     noted: RwLock<Vec<Noted>>,
@@ -149,7 +152,7 @@ impl Generation {
         }
     }
 
-    fn shard(&self, hash: u64) -> &RwLock<HashTable<(u64, u32)>> {
+    fn shard(&self, hash: u64) -> &Ids {
         &self.ids[(hash >> 32) as usize % SHARDS]
     }
 

@@ -6,6 +6,8 @@
 
 mod load;
 mod open;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

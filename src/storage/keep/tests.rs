@@ -92,7 +92,7 @@ fn thousand(store: &Store) {
         let facts: Vec<Stored> = (batch * 20 + 1..=batch * 20 + 20)
             .map(|number| {
                 let mut stored = receipt(["a", "b", "c"][number as usize % 3], number, 1, number);
-                if number % 10 == 0 {
+                if number.is_multiple_of(10) {
                     stored.fact.outcome = Outcome::Refused(Refusal::new(Code::InsufficientStock, "no"));
                     stored.memory.id = false;
                     if let Subject::Sku { changes, .. } = &mut stored.fact.subject {
@@ -124,7 +124,7 @@ fn the_ledger_is_the_same_whether_generations_are_live_or_sealed() {
     let store = store_on(&disk);
     thousand(&store);
     let expected: Vec<u64> = (1..=1_000).rev().filter(|number| number % 3 == 1).collect();
-    let refused: Vec<u64> = (1..=1_000).rev().filter(|number| number % 10 == 0).collect();
+    let refused: Vec<u64> = (1..=1_000).rev().filter(|number| *number % 10 == 0).collect();
     let check = |store: &Store| {
         let sku = store.view().keys().find("w", "b").unwrap();
         for limit in [1, 7, 100, 1_000] {
@@ -195,7 +195,7 @@ fn ids_kept_for_ever_outlive_the_window() {
     let store = store_on(&disk);
     for number in 1..=200u64 {
         let mut stored = receipt("a", number, 1, number);
-        stored.memory.keep_forever = number % 2 == 0;
+        stored.memory.keep_forever = number.is_multiple_of(2);
         append(&store, &[stored]).unwrap();
     }
     settle(&mut store.keeper(), Time(i64::MAX / 2));

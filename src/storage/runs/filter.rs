@@ -25,7 +25,7 @@ impl Filter {
 
     fn block(&self, hash: u64) -> &[AtomicU64] {
         let blocks = (self.words.len() / BLOCK_WORDS) as u128;
-        let at = (u128::from(hash) * blocks >> 64) as usize * BLOCK_WORDS;
+        let at = ((u128::from(hash) * blocks) >> 64) as usize * BLOCK_WORDS;
         &self.words[at..at + BLOCK_WORDS]
     }
 

@@ -28,7 +28,7 @@ fn a_million_ids_are_known_and_a_new_one_hardly_reads_the_disk() {
         let base = generation << BITS;
         // Every hundredth id comes a second time in the next generation: the newest counts.
         let number = |offset: u64| {
-            if offset % 100 == 0 && generation > 0 {
+            if offset.is_multiple_of(100) && generation > 0 {
                 base - (1 << BITS) + offset
             } else {
                 base + offset

@@ -266,10 +266,9 @@ fn migrate(database: &Handle, path: &Path, found: Option<u64>) -> Result<(), Ope
         }),
         Some(found @ 1..) => {
             let Some(open) = database.get() else { return Ok(()) };
-            let steps = MIGRATIONS.iter().skip(found as usize - 1);
+            let mut steps = MIGRATIONS.iter().skip(found as usize - 1);
             steps
-                .map(|step| step(&open))
-                .collect::<Result<(), redb::Error>>()
+                .try_for_each(|step| step(&open))
                 .map_err(|error| OpenError::redb(&path, error))
         }
         _ => Err(OpenError::Damaged {

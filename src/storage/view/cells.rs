@@ -17,9 +17,11 @@ struct Cell {
     saved: u64,
 }
 
+type Shard = RwLock<Vec<Option<Box<Cell>>>>;
+
 /// All cells, sharded by index.
 pub(crate) struct Cells {
-    shards: Box<[RwLock<Vec<Option<Box<Cell>>>>]>,
+    shards: Box<[Shard]>,
 }
 
 impl Cells {
@@ -29,7 +31,7 @@ impl Cells {
         }
     }
 
-    fn place(&self, index: SkuIndex) -> (&RwLock<Vec<Option<Box<Cell>>>>, usize) {
+    fn place(&self, index: SkuIndex) -> (&Shard, usize) {
         let index = index.0 as usize;
         (&self.shards[index % SHARDS], index / SHARDS)
     }
