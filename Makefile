@@ -17,11 +17,11 @@ run: build ## a demo node to look at: its addresses on the screen, and three com
 test: ## everything CI checks: format, lints, licences, all tests, and what data they ran on
 	@scripts/test.sh
 
-bench: build ## throughput and percentiles of this machine
-	@exec $(SHELFD) bench
+bench: setup ## the node beside its peers on this machine: throughput, percentiles, ratios
+	@scripts/bench.sh
 
-bench-quick: build ## the same in a few seconds
-	@exec $(SHELFD) bench --for 3 --warm-up 1
+bench-quick: setup ## the same in two minutes: a look, not a result
+	@scripts/bench.sh quick
 
 fmt: setup ## write every source as rustfmt has it
 	cargo fmt
