@@ -56,6 +56,12 @@ impl Trace {
     }
 }
 
+/// The trace of a request as the ledger keeps it: the caller's own header, or the one the node began.
+pub fn trace_of(request: &Request<Body>) -> Option<Box<str>> {
+    let trace = request.extensions().get::<Trace>()?;
+    Some(trace.received.as_deref().unwrap_or(&trace.parent).into())
+}
+
 /// `00-<32 hex>-<16 hex>-<2 hex>`, neither id all zero.
 fn valid_parent(text: &str) -> bool {
     let hex = |part: &str, len: usize| part.len() == len && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));

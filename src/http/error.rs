@@ -72,16 +72,16 @@ fn retry_after_s(code: Code) -> Option<u32> {
 /// A refusal on its way to the edge.
 #[derive(Clone, Debug)]
 pub struct Problem {
-    refusal: Refusal,
+    refusal: Box<Refusal>,
     status: u16,
-    extra: Option<(&'static str, Value)>,
+    extra: Option<Box<(&'static str, Value)>>,
 }
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Problem {
         let (status, _) = status_of(refusal.code);
         Problem {
-            refusal,
+            refusal: Box::new(refusal),
             status,
             extra: None,
         }
@@ -110,7 +110,7 @@ impl Problem {
 
     /// With one more member, such as the dead letter's id.
     pub fn with(mut self, name: &'static str, value: impl Into<Value>) -> Problem {
-        self.extra = Some((name, value.into()));
+        self.extra = Some(Box::new((name, value.into())));
         self
     }
 
@@ -140,6 +140,11 @@ impl Problem {
         out
     }
 
+    /// As one item of a list in which others went well.
+    pub(super) fn in_list(&self, id: u64) -> Value {
+        json!({"id": id, "verdict": "refused", "problem": Problem::members(&self.refusal)})
+    }
+
     /// The whole answer.
     pub(super) fn render(&self, trace_id: &str) -> Response<Body> {
         let (_, title) = status_of(self.refusal.code);
@@ -149,7 +154,7 @@ impl Problem {
         body.append(&mut Problem::members(&self.refusal));
         body.insert("status".into(), self.status.into());
         body.insert("trace_id".into(), trace_id.into());
-        if let Some((name, value)) = &self.extra {
+        if let Some((name, value)) = self.extra.as_deref() {
             body.insert((*name).into(), value.clone());
         }
         let mut response = Response::new(Body::from(Value::Object(body).to_string()));

@@ -16,6 +16,7 @@ use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::actors::node::Node;
 use crate::ingress::admission::Valve;
@@ -32,6 +33,7 @@ mod events;
 mod health;
 mod history;
 mod ledger;
+mod lookup;
 mod params;
 mod reservations;
 mod server;
@@ -95,11 +97,7 @@ pub struct HttpOptions {
     /// The most bytes of bodies taken and not yet answered.
     pub max_inflight_bytes: usize,
     /// How long connections may finish what they have begun when the node stops.
-    pub drain_timeout: Duration,
-    /// The node's name, which cursors carry.
-    pub node_name: String,
-    /// Which life of the store this is: it rises with every restore, and older cursors are gone.
-    pub restore_epoch: u64,
+    pub finish_within: Duration,
     /// All metrics as text.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
 }
@@ -112,6 +110,8 @@ pub struct Door {
     valve: Valve,
     shutdown: watch::Receiver<bool>,
     document: Arc<str>,
+    /// Names the node and the life of its store in cursors.
+    store_tag: Arc<str>,
 }
 
 #[derive(OpenApi)]
@@ -171,8 +171,12 @@ pub fn document() -> Document {
 fn router(node: Node, options: Arc<HttpOptions>, shutdown: watch::Receiver<bool>) -> Router {
     let (routes, document) = described().split_for_parts();
     let document: Arc<str> = document.to_json().unwrap_or_default().into();
+    let status = node.status();
+    let name = status["node"].as_str().unwrap_or_default();
+    let store_tag = format!("{:08x}-{}", xxh3_64(name.as_bytes()) as u32, status["restored"].as_u64().unwrap_or_default());
     let door = Door {
         node,
+        store_tag: store_tag.into(),
         valve: Valve::new(options.max_inflight_events, options.max_inflight_bytes),
         options,
         shutdown,

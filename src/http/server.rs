@@ -148,7 +148,7 @@ pub(super) async fn run(listener: TcpListener, router: Router, node: Node, optio
     }
     drop(listener);
     let all = u32::try_from(options.max_connections).unwrap_or(u32::MAX);
-    if timeout(options.drain_timeout, places.acquire_many(all)).await.is_err() {
+    if timeout(options.finish_within, places.acquire_many(all)).await.is_err() {
         tracing::warn!("connections were still open when the time to finish them was over; they are cut");
     }
     Ok(())

@@ -1,0 +1,162 @@
+//! The catalogue: what is sold, in which unit. Prices are kept as the caller wrote them: there is no float in the house.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Request, Uri};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use super::error::{Answer, Problem};
+use super::params::{Params, Segments, id, sealed};
+use super::shape::Page;
+use super::{Door, body, edge, lookup};
+use crate::actors::node::Setting;
+use crate::domain::refusal::Code;
+use crate::domain::units::{Id, Unit};
+use crate::ingress::suggest;
+
+/// Barcodes of one SKU.
+const MAX_BARCODES: usize = 100;
+
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EntryBody {
+    /// What people call it, in any language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    /// The base unit: `each`, `g` or `ml`. It can be changed while all accounts are 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unit: Option<String>,
+    /// GTINs and other codes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    barcodes: Option<Vec<String>>,
+    /// A group of goods.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    category: Option<String>,
+    /// Days from making to expiry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shelf_life_days: Option<u32>,
+    /// A whole number of minor units, or a decimal as a string; never a float.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    price: Option<Value>,
+}
+
+impl EntryBody {
+    fn check(&self) -> Answer<Option<Unit>> {
+        let invalid = |field: &str, detail: &str| Err(Problem::field(Code::InvalidValue, field, detail));
+        for (field, text) in [("/name", &self.name), ("/category", &self.category)] {
+            if text.as_ref().is_some_and(|text| text.len() > 1024) {
+                return invalid(field, "must be at most 1,024 bytes");
+            }
+        }
+        let barcodes = self.barcodes.as_deref().unwrap_or_default();
+        if barcodes.len() > MAX_BARCODES {
+            return invalid("/barcodes", "must be at most 100");
+        }
+        if let Some(at) = barcodes.iter().position(|code| Id::check_source(code).is_err()) {
+            return invalid(&format!("/barcodes/{at}"), "must be 1 to 128 bytes of printable text");
+        }
+        match &self.price {
+            None | Some(Value::Null) => {}
+            Some(Value::Number(n)) if n.is_i64() || n.is_u64() => {}
+            Some(Value::String(text)) if decimal(text) => {}
+            Some(_) => return invalid("/price", "must be a whole number of minor units, or a decimal as a string like \"129.90\""),
+        }
+        let Some(text) = &self.unit else { return Ok(None) };
+        match Unit::parse(text) {
+            Some(unit) => Ok(Some(unit)),
+            None => invalid("/unit", &format!("must be each, g or ml; is {}", suggest::quoted(text))),
+        }
+    }
+}
+
+/// Digits, perhaps with a sign and one point.
+fn decimal(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, "0"));
+    let all = |text: &str| !text.is_empty() && text.len() <= 18 && text.bytes().all(|b| b.is_ascii_digit());
+    all(whole) && all(part)
+}
+
+/// An entry as it is shown: its SKU and what was set.
+fn shown(sku: &str, entry: &str) -> Value {
+    let mut value: Value = serde_json::from_str(entry).unwrap_or_else(|_| json!({}));
+    if let Some(members) = value.as_object_mut() {
+        members.insert("sku".into(), sku.into());
+    }
+    value
+}
+
+/// The catalogue, by SKU.
+#[utoipa::path(get, path = "/v1/skus", tag = "settings",
+    params(("limit" = Option<i64>, Query, description = "Items of a page, to 1,000"), ("cursor" = Option<String>, Query, description = "`next` of the page before")),
+    responses((status = 200, description = "A page", body = Page<Object>)))]
+pub(super) async fn list(State(door): State<Door>, uri: Uri) -> Answer<Json<Page<Value>>> {
+    let params = Params::read(uri.query(), &["limit", "cursor"])?;
+    let (limit, after) = (params.limit()?, params.after()?);
+    let page = door.node.view().catalogue(after.as_deref(), limit);
+    let next = page.last().filter(|_| page.len() == limit).map(|(sku, _)| sealed(sku.as_str()));
+    let items = page.iter().map(|(sku, entry)| shown(sku.as_str(), entry)).collect();
+    Ok(Json(Page { items, next }))
+}
+
+/// One catalogue entry; a SKU that only events have named is shown with its unit.
+#[utoipa::path(get, path = "/v1/skus/{s}", tag = "settings", params(("s" = String, Path, description = "The SKU")),
+    responses((status = 200, description = "The entry", body = EntryBody), (status = 404, description = "`unknown_sku`", content_type = "application/problem+json")))]
+pub(super) async fn show(State(door): State<Door>, uri: Uri, segments: Segments<1>) -> Answer<Json<Value>> {
+    let Segments([s]) = segments;
+    Params::read(uri.query(), &[])?;
+    let id = id("s", &s)?;
+    let view = door.node.view();
+    if let Some(entry) = view.catalogue_entry(id.as_str()) {
+        return Ok(Json(shown(id.as_str(), &entry)));
+    }
+    let unit = view.warehouses().keys().find_map(|warehouse| {
+        let index = view.keys().find(warehouse.as_str(), id.as_str())?;
+        view.read(index, |stock, _| stock.map(|stock| stock.unit))
+    });
+    match unit {
+        Some(unit) => Ok(Json(json!({"sku": id.as_str(), "unit": unit.as_str()}))),
+        None => Err(Problem::new(
+            Code::UnknownSku,
+            format!("no SKU {} is in the catalogue, and no event has named it", suggest::quoted(id.as_str())),
+        )),
+    }
+}
+
+/// Set a catalogue entry.
+#[utoipa::path(put, path = "/v1/skus/{s}", tag = "settings",
+    params(("s" = String, Path, description = "The SKU"), ("Idempotency-Key" = Option<String>, Header, description = "The caller's id of this write")),
+    request_body = EntryBody,
+    responses((status = 200, description = "As it is from now on", body = EntryBody), (status = 422, description = "`invalid_value`, `unknown_field`, `unit_mismatch`", content_type = "application/problem+json")))]
+pub(super) async fn set(State(door): State<Door>, segments: Segments<1>, request: Request<Body>) -> Answer<Json<Value>> {
+    let Segments([s]) = segments;
+    Params::read(request.uri().query(), &[])?;
+    let sku = id("s", &s)?;
+    let key = lookup::idempotency_key(request.headers())?;
+    let trace = edge::trace_of(&request);
+    let given: EntryBody = body::json(&door, request).await?;
+    let unit = given.check()?;
+    let entry = serde_json::to_string(&given).map_err(|error| Problem::new(Code::InternalError, error.to_string()))?;
+    let answer = shown(sku.as_str(), &entry);
+    door.node.set(Setting::Catalogue { sku, entry, unit }, key, trace).await?;
+    Ok(Json(answer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_price_is_never_a_float() {
+        let check = |text: &str| body::parse::<EntryBody>(text.as_bytes()).map_err(Problem::from).and_then(|entry| entry.check());
+        for good in [r#"{"price":12990}"#, r#"{"price":"129.90"}"#, r#"{"price":null}"#, r#"{"unit":"g","barcodes":["4607004892110"]}"#] {
+            assert!(check(good).is_ok(), "{good}");
+        }
+        for bad in [r#"{"price":129.9}"#, r#"{"price":"1e3"}"#, r#"{"price":"12,5"}"#, r#"{"price":true}"#, r#"{"unit":"kg"}"#, r#"{"barcodes":[""]}"#, r#"{"nam":"x"}"#] {
+            assert!(check(bad).is_err(), "{bad}");
+        }
+    }
+}

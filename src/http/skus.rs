@@ -1,0 +1,102 @@
+//! SKUs in a warehouse: what is true now, for one and for all.
+//!
+//! Lists are read page by page from the view, each SKU as it is at that moment. A consistent list of all of them would have to
+//! hold every fold back; whoever needs one follows the changes.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::Uri;
+
+use super::error::Answer;
+use super::params::{Params, Segments, sealed};
+use super::shape::{self, Page, SkuView};
+use super::{Door, history};
+use crate::domain::stock::Stock;
+use crate::domain::units::{Day, MAX_QUANTITY};
+
+/// SKUs looked at for one page of a filtered list; past it the page is short and the cursor goes on.
+pub(super) const SCAN: usize = 20_000;
+
+/// What a filtered list lets through.
+struct Filter<'p> {
+    flag: Option<&'p str>,
+    below: Option<i64>,
+    expiring_by: Option<Day>,
+    today: Day,
+}
+
+impl Filter<'_> {
+    fn lets(&self, stock: &Stock) -> bool {
+        let flag = self.flag.is_none_or(|flag| shape::flags(stock, self.today).contains(&flag));
+        let sellable = || stock.lots.iter().map(|lot| lot.sellable()).sum::<i64>();
+        let expiring = |by: Day| {
+            let soon = |day: Day| day >= self.today && day <= by;
+            stock.lots.iter().any(|lot| lot.sellable() > 0 && lot.expires_on.is_some_and(soon))
+        };
+        flag && self.below.is_none_or(|below| sellable() < below) && self.expiring_by.is_none_or(expiring)
+    }
+}
+
+/// What is true now, for all SKUs of a warehouse.
+#[utoipa::path(get, path = "/v1/warehouses/{w}/skus", tag = "stock",
+    params(("w" = String, Path, description = "The warehouse"),
+        ("flag" = Option<String>, Query, description = "`count_due`, `at_risk` or `expired_stock`"),
+        ("below" = Option<i64>, Query, description = "Fewer sellable units than this"),
+        ("expiring_within_days" = Option<i64>, Query, description = "With sellable units that expire within so many days; 0: today"),
+        ("limit" = Option<i64>, Query, description = "Items of a page, to 1,000"), ("cursor" = Option<String>, Query, description = "`next` of the page before")),
+    responses((status = 200, description = "A page; a filtered one may be short with more to come", body = Page<SkuView>)))]
+pub(super) async fn list(State(door): State<Door>, uri: Uri, segments: Segments<1>) -> Answer<Json<Page<SkuView>>> {
+    let Segments([w]) = segments;
+    let params = Params::read(uri.query(), &["flag", "below", "expiring_within_days", "limit", "cursor"])?;
+    let (limit, after) = (params.limit()?, params.after()?);
+    let warehouse = door.warehouse(&w)?;
+    let now = door.node.now();
+    let today = shape::calendar(&warehouse).day_of(now);
+    let days = params.number("expiring_within_days", 0..=36_500)?;
+    let filter = Filter {
+        flag: params.word("flag", &["count_due", "at_risk", "expired_stock"])?,
+        below: params.number("below", 0..=MAX_QUANTITY)?,
+        expiring_by: days.map(|days| today.plus(days as i32)),
+        today,
+    };
+    let filtered = filter.flag.is_some() || filter.below.is_some() || filter.expiring_by.is_some();
+    let view = door.node.view();
+    let keys = view.skus_of(warehouse.id.as_str(), after.as_deref(), if filtered { SCAN } else { limit });
+    let (mut items, mut last) = (Vec::new(), None);
+    for (id, index) in &keys {
+        last = Some(id);
+        let stock = view.read(*index, |stock, seq| stock.filter(|stock| filter.lets(stock)).map(|stock| (stock.clone(), seq)));
+        if let Some((stock, seq)) = stock {
+            items.push(shape::sku(&warehouse, id, &stock, seq, now));
+        }
+        if items.len() == limit {
+            break;
+        }
+    }
+    let whole = if filtered { SCAN } else { limit };
+    let more = items.len() == limit || keys.len() == whole;
+    let next = last.filter(|_| more).map(|id| sealed(id.as_str()));
+    Ok(Json(Page { items, next }))
+}
+
+/// What is true now about one SKU, or was true (`as_of`), or was believed (`known_at`).
+#[utoipa::path(get, path = "/v1/warehouses/{w}/skus/{s}", tag = "stock",
+    params(("w" = String, Path, description = "The warehouse"), ("s" = String, Path, description = "The SKU"),
+        ("as_of" = Option<String>, Query, description = "Business time: what was true then"),
+        ("known_at" = Option<String>, Query, description = "Recorded time: what the node knew then")),
+    responses((status = 200, description = "The SKU", body = SkuView), (status = 404, description = "`unknown_warehouse`, `unknown_sku`", content_type = "application/problem+json"),
+        (status = 410, description = "`history_gone`", content_type = "application/problem+json")))]
+pub(super) async fn show(State(door): State<Door>, uri: Uri, segments: Segments<2>) -> Answer<axum::response::Response> {
+    let Segments([w, s]) = segments;
+    use axum::response::IntoResponse;
+    let params = Params::read(uri.query(), &["as_of", "known_at"])?;
+    let (as_of, known_at) = (params.time("as_of")?, params.time("known_at")?);
+    let warehouse = door.warehouse(&w)?;
+    let (sku, index) = door.sku(&warehouse, &s)?;
+    if as_of.is_some() || known_at.is_some() {
+        return Ok(Json(history::then(&door, &warehouse, &sku, index, as_of, known_at).await?).into_response());
+    }
+    let view = door.node.view();
+    let (stock, seq) = view.read(index, |stock, seq| (stock.cloned().unwrap_or_default(), seq));
+    Ok(Json(shape::sku(&warehouse, &sku, &stock, seq, door.node.now())).into_response())
+}
