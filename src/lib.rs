@@ -1,11 +1,13 @@
 //! The map of the house: see ARCHITECTURE.md.
 
 pub mod actors;
+pub mod app;
 pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod http;
 pub mod ingress;
+pub mod metrics;
 pub mod storage;
 pub mod systemd;
 pub mod telemetry;

@@ -180,7 +180,10 @@ fn a_list_is_followed_to_its_end_and_printed_as_it_came() {
         stdout(&output),
         "{\"z\":1,\"a\":\"one\"}\n{\"z\":2,\"a\":\"two\"}\n{\"z\":3,\"a\":\"three\"}\n"
     );
-    assert_eq!(node.lines(), ["GET /v1/skus?limit=1000", "GET /v1/skus?limit=1000&cursor=c+1%26"]);
+    assert_eq!(
+        node.lines(),
+        ["GET /v1/skus?limit=1000", "GET /v1/skus?limit=1000&cursor=c+1%26"]
+    );
     let output = node.run(&["skus", "list", "--json", "--limit", "1"]);
     assert_eq!(stdout(&output), "{\"z\":1,\"a\":\"one\"}\n");
     assert!(

@@ -213,7 +213,8 @@ impl Desk {
             warehouse: to.clone(),
             sku: event.sku.clone(),
             time: Some(decision.business),
-            unit: event.unit,
+            // A SKU that is new over there is counted in the same unit.
+            unit: stock.map(|stock| stock.unit).or(event.unit),
             lot: None,
             stream: None,
             expected_version: None,

@@ -16,16 +16,16 @@ use super::router::Router;
 use super::shared::Shared;
 use super::supervise::{FOLLOWERS, Restarts};
 
-/// One step; whether there is more to do at once. Runs where it may block.
-pub type Step = fn(&Shared) -> Result<bool, String>;
+/// A step; whether there is more to do at once. Runs where it may block.
+pub type Step = Box<dyn FnMut(&Shared) -> Result<bool, String> + Send>;
 
 /// What a follower does.
 #[derive(Clone, Copy)]
 pub struct Job {
     /// Its name in the tree.
     pub name: &'static str,
-    /// Its step.
-    pub step: Step,
+    /// Makes its step, anew for each successor.
+    pub step: fn(&Shared) -> Step,
     /// The wait after a step that had nothing more to do.
     pub every: Duration,
 }
@@ -36,22 +36,37 @@ pub struct Look;
 /// See the module.
 pub struct Follower;
 
+/// What a follower keeps: its step is away while it runs.
+pub struct Following {
+    shared: Arc<Shared>,
+    job: Job,
+    step: Option<Step>,
+}
+
 impl Actor for Follower {
     type Msg = Look;
-    type State = (Arc<Shared>, Job);
+    type State = Following;
     type Arguments = (Arc<Shared>, Job);
 
-    async fn pre_start(&self, myself: ActorRef<Look>, args: Self::Arguments) -> Result<Self::State, ActorProcessingErr> {
-        myself.cast(Look)?;
-        Ok(args)
+    async fn pre_start(&self, myself: ActorRef<Look>, (shared, job): Self::Arguments) -> Result<Following, ActorProcessingErr> {
+        // Not at once: a start has better things to do than to look back.
+        myself.send_after(job.every, || Look);
+        let step = Some((job.step)(&shared));
+        Ok(Following { shared, job, step })
     }
 
-    async fn handle(&self, myself: ActorRef<Look>, _: Look, (shared, job): &mut Self::State) -> Result<(), ActorProcessingErr> {
-        let (shared, step) = (shared.clone(), job.step);
-        let more = tokio::task::spawn_blocking(move || step(&shared)).await??;
-        match more {
+    async fn handle(&self, myself: ActorRef<Look>, _: Look, state: &mut Following) -> Result<(), ActorProcessingErr> {
+        let Some(mut step) = state.step.take() else { return Ok(()) };
+        let shared = state.shared.clone();
+        let (step, more) = tokio::task::spawn_blocking(move || {
+            let more = step(&shared);
+            (step, more)
+        })
+        .await?;
+        state.step = Some(step);
+        match more? {
             true => myself.cast(Look)?,
-            false => drop(myself.send_after(job.every, || Look)),
+            false => drop(myself.send_after(state.job.every, || Look)),
         }
         Ok(())
     }

@@ -19,6 +19,7 @@ pub mod desk;
 pub mod draft;
 pub mod follower;
 pub mod forwarder;
+pub mod jobs;
 pub mod node;
 pub mod root;
 pub mod router;

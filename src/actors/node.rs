@@ -174,8 +174,10 @@ impl Node {
                 let seq = self
                     .record(id.clone(), "warehouse_set", origin, now, fold, SubjectRef::Warehouse(&site))
                     .await?;
-                // The supervisor outlives every request; past its limits the process ends.
-                let _ = self.warehouses.cast(warehouses::Msg::Declared(id));
+                let (told, started) = oneshot::channel();
+                // Answered when its events can be taken. The supervisor outlives every request; past its limits the process ends.
+                let _ = self.warehouses.cast(warehouses::Msg::Declared(id, told));
+                let _ = started.await;
                 Ok(seq)
             }
             Setting::Catalogue { sku, entry, unit } => {

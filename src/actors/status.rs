@@ -41,6 +41,7 @@ pub fn status(router: &Router, about: &About, readiness: &Readiness, inflight: u
         "state": state,
         "reason": reason,
         "uptime_s": about.started.elapsed().as_secs(),
+        "restored": 0,
         "epoch": shared.journal.epoch(),
         "seq": view.durable_seq(),
         "journal": {

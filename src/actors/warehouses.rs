@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::sync::oneshot;
 
 use super::router::Router;
 use super::supervise::{Restarts, WAREHOUSES};
@@ -17,8 +18,8 @@ use crate::domain::units::Id;
 
 /// What it is told.
 pub enum Msg {
-    /// The warehouse is in the view: give it an actor, or tell the one it has.
-    Declared(Id),
+    /// The warehouse is in the view: give it an actor, or tell the one it has; then say so.
+    Declared(Id, oneshot::Sender<()>),
     /// All that a dead warehouse had sent is in the view.
     Rebuild(Id),
     /// The store has failed; everything ahead of the disk is void.
@@ -55,10 +56,14 @@ impl Actor for Warehouses {
 
     async fn handle(&self, myself: ActorRef<Msg>, message: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
         match message {
-            Msg::Declared(id) => match state.router.warehouse(&id) {
-                Some(actor) => drop(actor.cast(warehouse::Msg::Command(Box::new(Command::Configured)))),
-                None => state.start(&myself, id).await?,
-            },
+            Msg::Declared(id, told) => {
+                match state.router.warehouse(&id) {
+                    Some(actor) => drop(actor.cast(warehouse::Msg::Command(Box::new(Command::Configured)))),
+                    None => state.start(&myself, id).await?,
+                }
+                // A caller that has gone away does not change what was declared.
+                let _ = told.send(());
+            }
             Msg::Rebuild(id) => state.start(&myself, id).await?,
             Msg::Epoch(epoch) => {
                 for actor in state.router.all().values() {

@@ -29,6 +29,7 @@ pub mod man;
 pub mod out;
 pub mod reports;
 pub mod reserve;
+pub mod run;
 pub mod scratch;
 pub mod settings;
 pub mod skus;
@@ -83,6 +84,8 @@ pub struct Global {
 /// The verbs, in the order of the help.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// The daemon
+    Run(run::Args),
     /// A node with a throw-away store, fed with a live picture of a working darkstore
     Demo(demo::Args),
     /// What is true now, or was at a time: one SKU, some, or all
@@ -161,6 +164,7 @@ pub fn command() -> clap::Command {
 pub async fn run(cli: Cli) -> Result<(), Failure> {
     let context = Context::new(&cli.global)?;
     match cli.verb {
+        Verb::Run(args) => run::run(args, &context).await,
         Verb::Demo(args) => demo::run(args, &context).await,
         Verb::Stock(args) => stock::run(args, &context).await,
         Verb::Ledger(args) => ledger::run(args, &context).await,

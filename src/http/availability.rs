@@ -75,23 +75,41 @@ pub(super) async fn ask(State(door): State<Door>, segments: Segments<1>, request
     let warehouse = door.warehouse(&w)?;
     let question: Question = body::json(&door, request).await?;
     if question.skus.len() > MAX_SKUS {
-        let detail = format!("at most {MAX_SKUS} SKUs can be asked about at once, these are {}", question.skus.len());
+        let detail = format!(
+            "at most {MAX_SKUS} SKUs can be asked about at once, these are {}",
+            question.skus.len()
+        );
         return Err(Problem::field(Code::InvalidValue, "/skus", detail));
     }
-    if let Some((at, why)) = question.skus.iter().enumerate().find_map(|(at, sku)| Id::check(sku).err().map(|why| (at, why))) {
-        return Err(Problem::field(Code::InvalidValue, format!("/skus/{at}"), format!("this is no id: it {why}")));
+    if let Some((at, why)) = question
+        .skus
+        .iter()
+        .enumerate()
+        .find_map(|(at, sku)| Id::check(sku).err().map(|why| (at, why)))
+    {
+        return Err(Problem::field(
+            Code::InvalidValue,
+            format!("/skus/{at}"),
+            format!("this is no id: it {why}"),
+        ));
     }
     let channel = channel_of(&warehouse, question.channel.as_deref())?;
     let (view, now) = (door.node.view(), door.node.now());
     let today = shape::calendar(&warehouse).day_of(now);
-    let want = question.min_shelf_life_days.map(|days| today.plus(i32::try_from(days).unwrap_or(i32::MAX)));
+    let want = question
+        .min_shelf_life_days
+        .map(|days| today.plus(i32::try_from(days).unwrap_or(i32::MAX)));
     let promise = |sku: String| {
         let index = view.keys().find(warehouse.id.as_str(), &sku);
         let found = index.and_then(|index| {
             view.read(index, |stock, _| {
                 stock.map(|stock| {
                     let buffer = buffer_of(stock, &channel, &warehouse);
-                    (available(stock, want, buffer, today, now, None), stock.unit.as_str(), stock.version)
+                    (
+                        available(stock, want, buffer, today, now, None),
+                        stock.unit.as_str(),
+                        stock.version,
+                    )
                 })
             })
         });

@@ -113,7 +113,10 @@ pub async fn json<T: DeserializeOwned>(door: &Door, request: Request<Body>) -> A
     if media.as_deref().is_some_and(|media| media != "application/json") {
         return Err(Problem::new(
             Code::UnsupportedMediaType,
-            format!("this page reads application/json, not {}", suggest::quoted(&media.unwrap_or_default())),
+            format!(
+                "this page reads application/json, not {}",
+                suggest::quoted(&media.unwrap_or_default())
+            ),
         ));
     }
     let bytes = read(door, &parts.headers, body, &mut permit).await?;
@@ -174,14 +177,26 @@ fn wrong(error: &serde_path_to_error::Error<serde_json::Error>) -> Refusal {
     };
     if text.starts_with("unknown field") {
         let known = text.split('`').skip(3).step_by(2);
-        let detail = format!("nobody knows the field {}{}", suggest::quoted(named), suggest::hint(named, known));
+        let detail = format!(
+            "nobody knows the field {}{}",
+            suggest::quoted(named),
+            suggest::hint(named, known)
+        );
         return Refusal::field(Code::UnknownField, with_name(&pointer), detail);
     }
     if text.starts_with("missing field") {
-        return Refusal::field(Code::InvalidValue, with_name(&pointer), "the field is required and is not there");
+        return Refusal::field(
+            Code::InvalidValue,
+            with_name(&pointer),
+            "the field is required and is not there",
+        );
     }
     if text.starts_with("duplicate field") {
-        return Refusal::field(Code::InvalidValue, with_name(&pointer), "the field is there twice; send it once");
+        return Refusal::field(
+            Code::InvalidValue,
+            with_name(&pointer),
+            "the field is there twice; send it once",
+        );
     }
     Refusal::field(Code::InvalidValue, pointer, text)
 }
@@ -216,8 +231,16 @@ mod tests {
 
     #[test]
     fn each_mistake_of_a_body_is_told_with_its_place() {
-        refused(r#"{"lines":[{"quantity":1.5}]}"#, Code::InvalidValue, Some("/lines/0/quantity"));
-        refused(r#"{"lines":[{"quantity":9223372036854775808}]}"#, Code::InvalidValue, Some("/lines/0/quantity"));
+        refused(
+            r#"{"lines":[{"quantity":1.5}]}"#,
+            Code::InvalidValue,
+            Some("/lines/0/quantity"),
+        );
+        refused(
+            r#"{"lines":[{"quantity":9223372036854775808}]}"#,
+            Code::InvalidValue,
+            Some("/lines/0/quantity"),
+        );
         refused(r#"{"lines":[{"quantty":1}]}"#, Code::UnknownField, Some("/lines/0/quantty"));
         refused(r#"{"lines":[{}]}"#, Code::InvalidValue, Some("/lines/0/quantity"));
         refused(r#"{"lines":[],"lines":[]}"#, Code::InvalidValue, Some("/lines"));

@@ -62,7 +62,12 @@ impl EntryBody {
             None | Some(Value::Null) => {}
             Some(Value::Number(n)) if n.is_i64() || n.is_u64() => {}
             Some(Value::String(text)) if decimal(text) => {}
-            Some(_) => return invalid("/price", "must be a whole number of minor units, or a decimal as a string like \"129.90\""),
+            Some(_) => {
+                return invalid(
+                    "/price",
+                    "must be a whole number of minor units, or a decimal as a string like \"129.90\"",
+                );
+            }
         }
         let Some(text) = &self.unit else { return Ok(None) };
         match Unit::parse(text) {
@@ -97,7 +102,10 @@ pub(super) async fn list(State(door): State<Door>, uri: Uri) -> Answer<Json<Page
     let params = Params::read(uri.query(), &["limit", "cursor"])?;
     let (limit, after) = (params.limit()?, params.after()?);
     let page = door.node.view().catalogue(after.as_deref(), limit);
-    let next = page.last().filter(|_| page.len() == limit).map(|(sku, _)| sealed(sku.as_str()));
+    let next = page
+        .last()
+        .filter(|_| page.len() == limit)
+        .map(|(sku, _)| sealed(sku.as_str()));
     let items = page.iter().map(|(sku, entry)| shown(sku.as_str(), entry)).collect();
     Ok(Json(Page { items, next }))
 }
@@ -121,7 +129,10 @@ pub(super) async fn show(State(door): State<Door>, uri: Uri, segments: Segments<
         Some(unit) => Ok(Json(json!({"sku": id.as_str(), "unit": unit.as_str()}))),
         None => Err(Problem::new(
             Code::UnknownSku,
-            format!("no SKU {} is in the catalogue, and no event has named it", suggest::quoted(id.as_str())),
+            format!(
+                "no SKU {} is in the catalogue, and no event has named it",
+                suggest::quoted(id.as_str())
+            ),
         )),
     }
 }
@@ -151,11 +162,28 @@ mod tests {
 
     #[test]
     fn a_price_is_never_a_float() {
-        let check = |text: &str| body::parse::<EntryBody>(text.as_bytes()).map_err(Problem::from).and_then(|entry| entry.check());
-        for good in [r#"{"price":12990}"#, r#"{"price":"129.90"}"#, r#"{"price":null}"#, r#"{"unit":"g","barcodes":["4607004892110"]}"#] {
+        let check = |text: &str| {
+            body::parse::<EntryBody>(text.as_bytes())
+                .map_err(Problem::from)
+                .and_then(|entry| entry.check())
+        };
+        for good in [
+            r#"{"price":12990}"#,
+            r#"{"price":"129.90"}"#,
+            r#"{"price":null}"#,
+            r#"{"unit":"g","barcodes":["4607004892110"]}"#,
+        ] {
             assert!(check(good).is_ok(), "{good}");
         }
-        for bad in [r#"{"price":129.9}"#, r#"{"price":"1e3"}"#, r#"{"price":"12,5"}"#, r#"{"price":true}"#, r#"{"unit":"kg"}"#, r#"{"barcodes":[""]}"#, r#"{"nam":"x"}"#] {
+        for bad in [
+            r#"{"price":129.9}"#,
+            r#"{"price":"1e3"}"#,
+            r#"{"price":"12,5"}"#,
+            r#"{"price":true}"#,
+            r#"{"unit":"kg"}"#,
+            r#"{"barcodes":[""]}"#,
+            r#"{"nam":"x"}"#,
+        ] {
             assert!(check(bad).is_err(), "{bad}");
         }
     }

@@ -64,8 +64,12 @@ impl Door {
     /// The next sequence to read after a cursor.
     fn after(&self, cursor: &str) -> Answer<u64> {
         let bad = |detail: &str| Problem::field(Code::InvalidValue, "since", detail);
-        let (tag, seq) = cursor.rsplit_once('.').ok_or_else(|| bad("this is no cursor of /v1/changes; begin without one"))?;
-        let seq: u64 = seq.parse().map_err(|_| bad("this is no cursor of /v1/changes; begin without one"))?;
+        let (tag, seq) = cursor
+            .rsplit_once('.')
+            .ok_or_else(|| bad("this is no cursor of /v1/changes; begin without one"))?;
+        let seq: u64 = seq
+            .parse()
+            .map_err(|_| bad("this is no cursor of /v1/changes; begin without one"))?;
         if tag != &*self.store_tag || seq > self.node.view().durable_seq() + 1 {
             let detail = "the cursor is of another node or of a store that was restored since; read the SKUs anew and follow from a new cursor";
             return Err(Problem::new(Code::CursorGone, detail));
@@ -102,7 +106,10 @@ pub(super) async fn follow(State(door): State<Door>, uri: Uri, headers: HeaderMa
     let limit = params.limit()?;
     let wait = params.text("wait").map(wait).transpose()?;
     let streamed = asks_for(&headers, "text/event-stream");
-    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).filter(|_| streamed);
+    let last = headers
+        .get("last-event-id")
+        .and_then(|id| id.to_str().ok())
+        .filter(|_| streamed);
     let from = match last.or(params.text("since")) {
         Some("now") => door.node.view().durable_seq() + 1,
         Some(cursor) => door.after(cursor)?,
@@ -126,7 +133,8 @@ pub(super) async fn follow(State(door): State<Door>, uri: Uri, headers: HeaderMa
     let mut shutdown = follow.door.shutdown.clone();
     loop {
         let (items, more) = follow.page(limit).await?;
-        let wakened = items.is_empty() && !more && Instant::now() < deadline && follow.wait(&mut durable, &mut shutdown, deadline).await;
+        let wakened =
+            items.is_empty() && !more && Instant::now() < deadline && follow.wait(&mut durable, &mut shutdown, deadline).await;
         if !wakened {
             let next = follow.door.cursor(follow.from);
             return Ok(Json(Changes { items, next, more }).into_response());
@@ -138,10 +146,17 @@ impl Follow {
     /// The next changes, and whether there is more at once.
     async fn page(&mut self, limit: usize) -> Answer<(Vec<FactView>, bool)> {
         let from = self.from;
-        let facts = self.door.read(move |store| store.facts(from, READ_AT_ONCE)).await.map_err(|problem| match problem.code() {
-            Code::HistoryGone => Problem::new(Code::CursorGone, "the cursor is older than the journal; read the SKUs anew and follow from a new cursor"),
-            _ => problem,
-        })?;
+        let facts = self
+            .door
+            .read(move |store| store.facts(from, READ_AT_ONCE))
+            .await
+            .map_err(|problem| match problem.code() {
+                Code::HistoryGone => Problem::new(
+                    Code::CursorGone,
+                    "the cursor is older than the journal; read the SKUs anew and follow from a new cursor",
+                ),
+                _ => problem,
+            })?;
         let warehouses = self.door.node.view().warehouses();
         let mut calendars = BTreeMap::new();
         let mut items = Vec::new();
@@ -193,7 +208,11 @@ fn calendar_of<'c>(
     warehouses: &BTreeMap<Id, Arc<Warehouse>>,
     warehouse: &Id,
 ) -> &'c Calendar {
-    let make = || warehouses.get(warehouse).map_or_else(Calendar::utc, |site| shape::calendar(site));
+    let make = || {
+        warehouses
+            .get(warehouse)
+            .map_or_else(Calendar::utc, |site| shape::calendar(site))
+    };
     calendars.entry(warehouse.clone()).or_insert_with(make)
 }
 
@@ -231,7 +250,12 @@ impl Streaming {
                 return None;
             }
             let pending = self.follow.from <= self.follow.door.node.view().durable_seq();
-            if !pending && !self.follow.wait(&mut durable, &mut shutdown, Instant::now() + HEARTBEAT).await {
+            if !pending
+                && !self
+                    .follow
+                    .wait(&mut durable, &mut shutdown, Instant::now() + HEARTBEAT)
+                    .await
+            {
                 // The heartbeat carries the cursor, so that a quiet filter does not hold a follower's place back.
                 let beat = format!("id: {}\n: heartbeat\n\n", self.follow.door.cursor(self.follow.from));
                 return Some((Ok(beat.into()), self));

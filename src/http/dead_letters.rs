@@ -114,20 +114,32 @@ impl Filter {
         ("limit" = Option<i64>, Query, description = "Items of a page, to 1,000"), ("cursor" = Option<String>, Query, description = "`next` of the page before")),
     responses((status = 200, description = "A page", body = Page<LetterView>)))]
 pub(super) async fn list(State(door): State<Door>, uri: Uri) -> Answer<Response> {
-    let params = Params::read(uri.query(), &["warehouse", "sku", "cause", "state", "group", "limit", "cursor"])?;
+    let params = Params::read(
+        uri.query(),
+        &["warehouse", "sku", "cause", "state", "group", "limit", "cursor"],
+    )?;
     let (limit, before) = (params.limit()?, params.before()?);
     let filter = Filter::of(&door, &params)?;
     if params.word("group", &["cause"])?.is_some() {
         return Ok(Json(causes(filter.find(&door, None, usize::MAX))).into_response());
     }
     let letters = filter.find(&door, before, limit);
-    let next = letters.last().filter(|_| letters.len() == limit).map(|(seq, _)| sealed(&seq.to_string()));
+    let next = letters
+        .last()
+        .filter(|_| letters.len() == limit)
+        .map(|(seq, _)| sealed(&seq.to_string()));
     let warehouses = door.node.view().warehouses();
     let seqs: Vec<u64> = letters.iter().map(|(seq, _)| *seq).collect();
-    let facts = door.read(move |store| seqs.into_iter().map(|seq| store.fact(seq)).collect::<Result<Vec<_>, _>>()).await?;
+    let facts = door
+        .read(move |store| seqs.into_iter().map(|seq| store.fact(seq)).collect::<Result<Vec<_>, _>>())
+        .await?;
     let item = |((seq, letter), fact): ((u64, DeadLetter), Option<crate::domain::fact::Fact>)| {
-        let calendar = warehouses.get(&letter.warehouse).map_or_else(Calendar::utc, |site| shape::calendar(site));
-        let event = fact.as_ref().and_then(|fact| serde_json::from_str(fact.payload.as_deref()?).ok());
+        let calendar = warehouses
+            .get(&letter.warehouse)
+            .map_or_else(Calendar::utc, |site| shape::calendar(site));
+        let event = fact
+            .as_ref()
+            .and_then(|fact| serde_json::from_str(fact.payload.as_deref()?).ok());
         LetterView {
             id: seq,
             warehouse: letter.warehouse.as_str().into(),
@@ -165,11 +177,24 @@ fn verb(text: &str) -> Answer<&'static str> {
     const VERBS: [&str; 3] = ["replay", "discard", "restore"];
     VERBS.into_iter().find(|verb| *verb == text).ok_or_else(|| {
         let hint = suggest::hint(text, VERBS);
-        Problem::new(Code::NotFound, format!("a dead letter can be replayed, discarded or restored, not {}{hint}", suggest::quoted(text)))
+        Problem::new(
+            Code::NotFound,
+            format!(
+                "a dead letter can be replayed, discarded or restored, not {}{hint}",
+                suggest::quoted(text)
+            ),
+        )
     })
 }
 
-async fn carry_out(door: &Door, letter: u64, verb: &str, reason: Option<String>, key: Option<Id>, trace: Option<Box<str>>) -> Answer<Value> {
+async fn carry_out(
+    door: &Door,
+    letter: u64,
+    verb: &str,
+    reason: Option<String>,
+    key: Option<Id>,
+    trace: Option<Box<str>>,
+) -> Answer<Value> {
     if door.node.view().dead_letter(letter).is_none() {
         return Err(Problem::new(Code::NotFound, format!("there is no dead letter {letter}")));
     }
@@ -183,7 +208,10 @@ async fn carry_out(door: &Door, letter: u64, verb: &str, reason: Option<String>,
         return Ok(value);
     }
     let action = if verb == "discard" { "discarded" } else { "restored" };
-    let seq = door.node.set(Setting::DeadLetter { letter, action, reason }, key, trace).await?;
+    let seq = door
+        .node
+        .set(Setting::DeadLetter { letter, action, reason }, key, trace)
+        .await?;
     Ok(json!({"id": letter, "state": if verb == "discard" { "discarded" } else { "open" }, "seq": seq}))
 }
 
@@ -193,7 +221,11 @@ fn reason_of(body: ActBody, verb: &str) -> Answer<Option<String>> {
         return Err(Problem::field(Code::InvalidValue, "/reason", "must be at most 1,024 bytes"));
     }
     match (verb, &reason) {
-        ("discard", None) => Err(Problem::field(Code::InvalidValue, "/reason", "who discards a dead letter says why")),
+        ("discard", None) => Err(Problem::field(
+            Code::InvalidValue,
+            "/reason",
+            "who discards a dead letter says why",
+        )),
         _ => Ok(reason),
     }
 }

@@ -6,10 +6,10 @@ use axum::http::Uri;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::Door;
 use super::error::{Answer, Problem};
 use super::params::{Params, sealed};
 use super::shape::{self, Page};
-use super::Door;
 use crate::actors::node::Node;
 use crate::domain::refusal::Code;
 use crate::domain::units::Id;
@@ -56,17 +56,30 @@ pub(super) async fn list(State(door): State<Door>, uri: Uri) -> Answer<Json<Page
     let node = door.node.clone();
     // Every SKU is looked at, which for a million of them takes a while: not on the runtime's threads.
     let scan = tokio::task::spawn_blocking(move || all(&node, warehouse.as_ref().map(|site| &site.id), source.as_deref()));
-    let mut items = scan.await.map_err(|_| Problem::new(Code::InternalError, "the scan failed; the log has more"))?;
+    let mut items = scan
+        .await
+        .map_err(|_| Problem::new(Code::InternalError, "the scan failed; the log has more"))?;
     items.retain(|item| after.as_ref().is_none_or(|after| item.key > *after));
     let more = items.len() > limit;
     items.truncate(limit);
-    let next = items.last().filter(|_| more).map(|last| sealed(&format!("{} {}", last.key.0, last.key.1)));
+    let next = items
+        .last()
+        .filter(|_| more)
+        .map(|last| sealed(&format!("{} {}", last.key.0, last.key.1)));
     Ok(Json(Page { items, next }))
 }
 
 fn parse_key(text: &str) -> Answer<(i64, String)> {
-    let parts = text.split_once(' ').and_then(|(since, rest)| Some((since.parse().ok()?, rest.to_owned())));
-    parts.ok_or_else(|| Problem::field(Code::InvalidValue, "cursor", "this is no cursor of this list; begin without one, and follow `next`"))
+    let parts = text
+        .split_once(' ')
+        .and_then(|(since, rest)| Some((since.parse().ok()?, rest.to_owned())));
+    parts.ok_or_else(|| {
+        Problem::field(
+            Code::InvalidValue,
+            "cursor",
+            "this is no cursor of this list; begin without one, and follow `next`",
+        )
+    })
 }
 
 fn all(node: &Node, only: Option<&Id>, source: Option<&str>) -> Vec<DriftView> {
@@ -80,9 +93,14 @@ fn all(node: &Node, only: Option<&Id>, source: Option<&str>) -> Vec<DriftView> {
             for (sku, index) in &keys {
                 let beliefs = view.read(*index, |stock, _| {
                     let rare = stock.and_then(|stock| stock.rare.as_ref());
-                    rare.map_or_else(Vec::new, |rare| rare.beliefs.iter().filter(|belief| belief.since.is_some()).cloned().collect())
+                    rare.map_or_else(Vec::new, |rare| {
+                        rare.beliefs.iter().filter(|belief| belief.since.is_some()).cloned().collect()
+                    })
                 });
-                for belief in beliefs.into_iter().filter(|belief| source.is_none_or(|source| belief.source.as_str() == source)) {
+                for belief in beliefs
+                    .into_iter()
+                    .filter(|belief| source.is_none_or(|source| belief.source.as_str() == source))
+                {
                     let Some(since) = belief.since else { continue };
                     let lot = belief.lot.as_ref().map(|lot| lot.as_str().to_owned());
                     let key = format!("{id}/{sku}/{}/{}", belief.source, lot.as_deref().unwrap_or_default());

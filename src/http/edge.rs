@@ -64,7 +64,8 @@ pub fn trace_of(request: &Request<Body>) -> Option<Box<str>> {
 
 /// `00-<32 hex>-<16 hex>-<2 hex>`, neither id all zero.
 fn valid_parent(text: &str) -> bool {
-    let hex = |part: &str, len: usize| part.len() == len && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let hex =
+        |part: &str, len: usize| part.len() == len && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     let zero = |part: &str| part.bytes().all(|b| b == b'0');
     let parts: Vec<&str> = text.split('-').collect();
     matches!(parts[..], [version, trace, span, flags]
@@ -92,7 +93,11 @@ fn gate(request: &Request<Body>, node: &Node) -> Result<(), Problem> {
         let detail = format!("the path with its query is {uri} bytes; at most {MAX_URI_BYTES} are read");
         return Err(Problem::new(Code::UriTooLong, detail));
     }
-    let size: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let size: usize = request
+        .headers()
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
     if size > MAX_HEADER_BYTES {
         let detail = format!("the headers are {size} bytes; at most {MAX_HEADER_BYTES} are read");
         return Err(Problem::new(Code::HeadersTooLarge, detail));
@@ -101,8 +106,18 @@ fn gate(request: &Request<Body>, node: &Node) -> Result<(), Problem> {
     if path.starts_with("/v1/") && path != "/v1/status" {
         acceptable(request.headers())?;
         match node.readiness() {
-            Readiness::Starting => return Err(Problem::new(Code::Starting, "the node is reading its journal; try again after Retry-After")),
-            Readiness::Stopping => return Err(Problem::new(Code::Stopping, "the node is stopping; send it again when it is back")),
+            Readiness::Starting => {
+                return Err(Problem::new(
+                    Code::Starting,
+                    "the node is reading its journal; try again after Retry-After",
+                ));
+            }
+            Readiness::Stopping => {
+                return Err(Problem::new(
+                    Code::Stopping,
+                    "the node is stopping; send it again when it is back",
+                ));
+            }
             Readiness::Ready | Readiness::Degraded(_) => {}
         }
     }
@@ -111,13 +126,32 @@ fn gate(request: &Request<Body>, node: &Node) -> Result<(), Problem> {
 
 /// Whether the caller takes any of the forms that the API answers in.
 fn acceptable(headers: &HeaderMap) -> Result<(), Problem> {
-    const FORMS: [&str; 6] = ["*/*", "application/*", "application/json", "application/x-ndjson", "text/event-stream", "application/problem+json"];
+    const FORMS: [&str; 6] = [
+        "*/*",
+        "application/*",
+        "application/json",
+        "application/x-ndjson",
+        "text/event-stream",
+        "application/problem+json",
+    ];
     let asked = headers.get_all(header::ACCEPT);
     let mut any = false;
     for value in asked {
-        let value = value.to_str().map_err(|_| Problem::new(Code::MalformedHeader, "the header Accept is not readable text"))?;
+        let value = value
+            .to_str()
+            .map_err(|_| Problem::new(Code::MalformedHeader, "the header Accept is not readable text"))?;
         any = true;
-        let takes = |part: &str| FORMS.contains(&part.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str());
+        let takes = |part: &str| {
+            FORMS.contains(
+                &part
+                    .split(';')
+                    .next()
+                    .unwrap_or_default()
+                    .trim()
+                    .to_ascii_lowercase()
+                    .as_str(),
+            )
+        };
         if value.split(',').any(takes) {
             return Ok(());
         }
@@ -161,7 +195,11 @@ pub async fn answer(router: Router, node: Node, mut request: Request<Body>) -> R
                 Ok(Err(never)) => match never {},
                 Err(_) => {
                     tracing::error!(%method, path, trace_id = trace.id, "a handler panicked; the request was answered with 500");
-                    Problem::new(Code::InternalError, "the node failed on this request; the log has more under the trace id").render(&trace.id)
+                    Problem::new(
+                        Code::InternalError,
+                        "the node failed on this request; the log has more under the trace id",
+                    )
+                    .render(&trace.id)
                 }
             }
         }
@@ -185,10 +223,17 @@ fn finished(mut response: Response<Body>, path: &str, trace: &Trace) -> Response
         None => match response.status() {
             StatusCode::NOT_FOUND => Problem::new(
                 Code::NotFound,
-                format!("there is no page {}; GET /docs lists them all", crate::ingress::suggest::quoted(path)),
+                format!(
+                    "there is no page {}; GET /docs lists them all",
+                    crate::ingress::suggest::quoted(path)
+                ),
             ),
             StatusCode::METHOD_NOT_ALLOWED => {
-                let allow = response.headers().get(header::ALLOW).and_then(|allow| allow.to_str().ok()).unwrap_or("none");
+                let allow = response
+                    .headers()
+                    .get(header::ALLOW)
+                    .and_then(|allow| allow.to_str().ok())
+                    .unwrap_or("none");
                 Problem::new(Code::MethodNotAllowed, format!("the page takes {allow}"))
             }
             _ => return response,
@@ -232,7 +277,10 @@ mod tests {
         let trace = Trace::of(&headers);
         assert_eq!(trace.id, "4bf92f3577b34da6a3ce929d0e0e4736");
         assert!(trace.parent != parent && valid_parent(&trace.parent));
-        headers.insert("traceparent", HeaderValue::from_static("00-00000000000000000000000000000000-00f067aa0ba902b7-01"));
+        headers.insert(
+            "traceparent",
+            HeaderValue::from_static("00-00000000000000000000000000000000-00f067aa0ba902b7-01"),
+        );
         let trace = Trace::of(&headers);
         assert!(trace.received.is_none() && valid_parent(&trace.parent), "{trace:?}");
     }

@@ -94,7 +94,15 @@ pub(super) async fn report(State(door): State<Door>, request: Request<Body>) -> 
     let format = format(&parts.headers)?;
     let ndjson = format == Format::Ndjson || asks_for(&parts.headers, "application/x-ndjson");
     let mut permit = door.valve.permit();
-    let outcome = judge(&door, &parts.headers, content, format, parts.extensions.get::<Trace>(), &mut permit).await;
+    let outcome = judge(
+        &door,
+        &parts.headers,
+        content,
+        format,
+        parts.extensions.get::<Trace>(),
+        &mut permit,
+    )
+    .await;
     metrics::gauge!("shelfd_inflight_events").set(door.valve.events_inside() as f64);
     metrics::gauge!("shelfd_inflight_bytes").set(door.valve.bytes_inside() as f64);
     // The permit lives until the answer is made.
@@ -149,7 +157,10 @@ async fn judge(
     let bytes = body::read(door, headers, content, permit).await?;
     let warehouses = door.node.view().warehouses();
     let decoded = {
-        let mut decoder = Decoder::new(&warehouses, trace.map(|trace| trace.received.as_deref().unwrap_or(&trace.parent)));
+        let mut decoder = Decoder::new(
+            &warehouses,
+            trace.map(|trace| trace.received.as_deref().unwrap_or(&trace.parent)),
+        );
         decode(&bytes, format, door.options.max_rows, &mut decoder)?
     };
     drop(bytes);
@@ -173,7 +184,11 @@ async fn judge(
                     ids
                 }));
             }
-            let verdicts = if events.is_empty() { Vec::new() } else { door.node.events(events).await };
+            let verdicts = if events.is_empty() {
+                Vec::new()
+            } else {
+                door.node.events(events).await
+            };
             nothing_judged(&verdicts)?;
             let mut verdicts = verdicts.into_iter();
             let row = |place: Result<Ids, Rejected>| match place {
@@ -214,7 +229,8 @@ fn one(ids: &Ids, verdict: Verdict) -> Answer {
             seq,
             ..
         } => {
-            let detail = format!("the node fails on this event ({error}); it is kept as a dead letter and can be replayed or discarded");
+            let detail =
+                format!("the node fails on this event ({error}); it is kept as a dead letter and can be replayed or discarded");
             Err(Problem::new(Code::InternalError, detail).with("dead_letter", seq))
         }
         judged => {
@@ -255,13 +271,19 @@ fn many(rows: &[Row], ndjson: bool) -> Answer {
         out.extend_from_slice(b"]}");
     }
     let status = if refused { StatusCode::MULTI_STATUS } else { StatusCode::OK };
-    Ok(json(status, out, if ndjson { "application/x-ndjson" } else { "application/json" }))
+    Ok(json(
+        status,
+        out,
+        if ndjson { "application/x-ndjson" } else { "application/json" },
+    ))
 }
 
 fn json(status: StatusCode, body: Vec<u8>, form: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(form));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(form));
     response
 }
 
@@ -440,7 +462,10 @@ mod tests {
         assert_eq!(written[1]["verdict"], "duplicate");
         assert_eq!(written[1]["first"], "applied");
         assert_eq!(written[2]["problem"]["field"], "/data/unit");
-        assert_eq!(written[3]["problem"], json!({"code": "malformed_row", "status": 400, "detail": "the row is not JSON", "row": 4}));
+        assert_eq!(
+            written[3]["problem"],
+            json!({"code": "malformed_row", "status": 400, "detail": "the row is not JSON", "row": 4})
+        );
         assert!(written[3].get("id").is_none());
     }
 }

@@ -27,7 +27,12 @@ pub(super) async fn livez() -> Json<Value> {
 /// Whether the node takes work.
 #[utoipa::path(get, path = "/readyz", tag = "node", responses((status = 200, description = "It does", body = Object), (status = 503, description = "It does not; `reason` says why", body = Object)))]
 pub(super) async fn readyz(State(door): State<Door>) -> (StatusCode, Json<Value>) {
-    let no = |status: &str, reason: &str| (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": status, "reason": reason})));
+    let no = |status: &str, reason: &str| {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Json(json!({"status": status, "reason": reason})),
+        )
+    };
     match door.node.readiness() {
         Readiness::Ready => (StatusCode::OK, Json(json!({"status": "ready"}))),
         Readiness::Starting => no("starting", "the journal is being read"),

@@ -55,7 +55,10 @@ pub(super) async fn then(
         }
     }
     let then = door.read(move |store| store.as_of(index, as_of, known_at)).await?;
-    let unit = door.node.view().read(index, |stock, _| stock.map_or("each", |stock| stock.unit.as_str()));
+    let unit = door
+        .node
+        .view()
+        .read(index, |stock, _| stock.map_or("each", |stock| stock.unit.as_str()));
     let calendar = shape::calendar(warehouse);
     let lot = |(id, lot): (&Id, &crate::storage::ledger::LotThen)| LotView {
         lot: id.as_str().into(),
@@ -171,7 +174,9 @@ pub(super) async fn streams(State(door): State<Door>, uri: Uri, segments: Segmen
         view.read(*index, |stock, _| {
             let rare = stock.and_then(|stock| stock.rare.as_ref());
             let marks = rare.map_or(&[][..], |rare| &rare.streams[..]);
-            let mine = marks.iter().filter(|mark| source.is_none_or(|source| mark.source.as_str() == source));
+            let mine = marks
+                .iter()
+                .filter(|mark| source.is_none_or(|source| mark.source.as_str() == source));
             items.extend(mine.map(|mark| StreamView {
                 source: mark.source.as_str().into(),
                 stream: mark.stream.as_str().into(),

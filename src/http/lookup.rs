@@ -45,12 +45,18 @@ impl Door {
     }
 
     /// Reads the journal on a thread that may wait for the disk.
-    pub(super) async fn read<T: Send + 'static>(&self, look: impl FnOnce(&Store) -> Result<T, ReadError> + Send + 'static) -> Answer<T> {
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Store) -> Result<T, ReadError> + Send + 'static,
+    ) -> Answer<T> {
         let node = self.node.clone();
         let read = tokio::task::spawn_blocking(move || look(node.store())).await;
         match read {
             Ok(result) => result.map_err(unreadable),
-            Err(_) => Err(Problem::new(Code::InternalError, "the journal could not be read; the log has more")),
+            Err(_) => Err(Problem::new(
+                Code::InternalError,
+                "the journal could not be read; the log has more",
+            )),
         }
     }
 }
@@ -75,7 +81,10 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Answer<Option<Id>> {
     let text = value
         .to_str()
         .map_err(|_| Problem::new(Code::MalformedHeader, "the header Idempotency-Key is not readable text"))?;
-    Id::source(text)
-        .map(Some)
-        .map_err(|why| Problem::new(Code::MalformedHeader, format!("the header Idempotency-Key is no id: it {why}")))
+    Id::source(text).map(Some).map_err(|why| {
+        Problem::new(
+            Code::MalformedHeader,
+            format!("the header Idempotency-Key is no id: it {why}"),
+        )
+    })
 }

@@ -56,7 +56,11 @@ pub const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/v1/warehouses/{w}/skus/{s}/ledger", "why"),
     ("PUT", "/v1/warehouses/{w}/skus/{s}/lots/{lot}", "correct a lot's expiry date"),
     ("PUT", "/v1/warehouses/{w}/skus/{s}/buffers", "override a SKU's buffers"),
-    ("POST", "/v1/warehouses/{w}/availability", "what may be promised, for a basket of SKUs"),
+    (
+        "POST",
+        "/v1/warehouses/{w}/availability",
+        "what may be promised, for a basket of SKUs",
+    ),
     ("GET", "/v1/warehouses/{w}/at-risk", "promises that no longer fit"),
     ("GET", "/v1/warehouses/{w}/reservations", "reservations by state"),
     ("GET", "/v1/warehouses/{w}/reservations/{id}", "one reservation"),
@@ -66,10 +70,18 @@ pub const ROUTES: &[(&str, &str, &str)] = &[
     ("POST", "/v1/warehouses/{w}/reservations/{id}/extend", "hold it longer"),
     ("GET", "/v1/warehouses/{w}/ignored", "what was ignored, and why"),
     ("GET", "/v1/warehouses/{w}/streams", "each source's streams and their gaps"),
-    ("GET", "/v1/changes", "what changed since a cursor: a page, a long poll, or SSE"),
+    (
+        "GET",
+        "/v1/changes",
+        "what changed since a cursor: a page, a long poll, or SSE",
+    ),
     ("GET", "/v1/drift", "where the node and other systems disagree"),
     ("GET", "/v1/dead-letters", "events that could not be judged"),
-    ("POST", "/v1/dead-letters/{verb}", "replay, discard or restore all that match a filter"),
+    (
+        "POST",
+        "/v1/dead-letters/{verb}",
+        "replay, discard or restore all that match a filter",
+    ),
     ("POST", "/v1/dead-letters/{id}/{verb}", "replay, discard or restore one"),
     ("GET", "/v1/status", "the node's health in figures"),
     ("GET", "/livez", "whether the process lives"),
@@ -173,7 +185,11 @@ fn router(node: Node, options: Arc<HttpOptions>, shutdown: watch::Receiver<bool>
     let document: Arc<str> = document.to_json().unwrap_or_default().into();
     let status = node.status();
     let name = status["node"].as_str().unwrap_or_default();
-    let store_tag = format!("{:08x}-{}", xxh3_64(name.as_bytes()) as u32, status["restored"].as_u64().unwrap_or_default());
+    let store_tag = format!(
+        "{:08x}-{}",
+        xxh3_64(name.as_bytes()) as u32,
+        status["restored"].as_u64().unwrap_or_default()
+    );
     let door = Door {
         node,
         store_tag: store_tag.into(),
@@ -212,7 +228,10 @@ mod tests {
                 described.insert((method.to_uppercase(), path.clone()));
             }
         }
-        let page: BTreeSet<_> = ROUTES.iter().map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned())).collect();
+        let page: BTreeSet<_> = ROUTES
+            .iter()
+            .map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned()))
+            .collect();
         assert_eq!(described, page);
     }
 
@@ -222,11 +241,23 @@ mod tests {
         for (path, item) in document["paths"].as_object().unwrap() {
             for (method, operation) in item.as_object().unwrap() {
                 let place = format!("{method} {path}");
-                assert!(operation["summary"].is_string() || operation["description"].is_string(), "{place}");
-                assert!(operation["responses"]["200"].is_object() || operation["responses"]["201"].is_object(), "{place}");
+                assert!(
+                    operation["summary"].is_string() || operation["description"].is_string(),
+                    "{place}"
+                );
+                assert!(
+                    operation["responses"]["200"].is_object() || operation["responses"]["201"].is_object(),
+                    "{place}"
+                );
                 let params = operation["parameters"].as_array().cloned().unwrap_or_default();
-                for name in path.split('/').filter_map(|part| part.strip_prefix('{').and_then(|part| part.strip_suffix('}'))) {
-                    assert!(params.iter().any(|p| p["name"] == name && p["in"] == "path"), "{place} {name}");
+                for name in path
+                    .split('/')
+                    .filter_map(|part| part.strip_prefix('{').and_then(|part| part.strip_suffix('}')))
+                {
+                    assert!(
+                        params.iter().any(|p| p["name"] == name && p["in"] == "path"),
+                        "{place} {name}"
+                    );
                 }
                 if method == "put" {
                     assert!(operation["requestBody"].is_object(), "{place}");

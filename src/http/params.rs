@@ -23,7 +23,13 @@ impl<S: Send + Sync, const N: usize> FromRequestParts<S> for Segments<N> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Segments<N>, Problem> {
-        let bad = || Problem::field(Code::InvalidValue, "path", "the path holds a percent-encoding that is no UTF-8");
+        let bad = || {
+            Problem::field(
+                Code::InvalidValue,
+                "path",
+                "the path holds a percent-encoding that is no UTF-8",
+            )
+        };
         let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| bad())?;
         let values: Vec<String> = params.iter().map(|(_, value)| value.to_owned()).collect();
         values.try_into().map(Segments).map_err(|_| bad())
@@ -32,7 +38,13 @@ impl<S: Send + Sync, const N: usize> FromRequestParts<S> for Segments<N> {
 
 /// An id that stands in the path.
 pub fn id(what: &str, text: &str) -> Answer<Id> {
-    Id::new(text).map_err(|why| Problem::field(Code::InvalidValue, what, format!("{} in the path is no id: it {why}", suggest::quoted(text))))
+    Id::new(text).map_err(|why| {
+        Problem::field(
+            Code::InvalidValue,
+            what,
+            format!("{} in the path is no id: it {why}", suggest::quoted(text)),
+        )
+    })
 }
 
 /// The parameters of a query.
@@ -55,7 +67,11 @@ impl Params {
                 return Err(Problem::field(Code::UnknownField, name, detail));
             }
             if pairs.iter().any(|(there, _)| *there == name) {
-                return Err(Problem::field(Code::InvalidValue, name, "the parameter is there twice; send it once"));
+                return Err(Problem::field(
+                    Code::InvalidValue,
+                    name,
+                    "the parameter is there twice; send it once",
+                ));
             }
             pairs.push((name, value));
         }
@@ -64,7 +80,10 @@ impl Params {
 
     /// A parameter's text.
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(there, _)| there == name).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(there, _)| there == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// A parameter that is one of a few words.
@@ -114,7 +133,9 @@ impl Params {
 
     /// Where the page begins: after this key. Cursors are opaque to callers, and hold no more than a key.
     pub fn after(&self) -> Answer<Option<String>> {
-        self.text("cursor").map(|text| unsealed(text).ok_or_else(bad_cursor)).transpose()
+        self.text("cursor")
+            .map(|text| unsealed(text).ok_or_else(bad_cursor))
+            .transpose()
     }
 
     /// Where the page begins, when it goes by sequence.
@@ -125,7 +146,11 @@ impl Params {
 }
 
 fn bad_cursor() -> Problem {
-    Problem::field(Code::InvalidValue, "cursor", "this is no cursor of this list; begin without one, and follow `next`")
+    Problem::field(
+        Code::InvalidValue,
+        "cursor",
+        "this is no cursor of this list; begin without one, and follow `next`",
+    )
 }
 
 fn decoded(text: &str) -> Answer<String> {
@@ -133,7 +158,13 @@ fn decoded(text: &str) -> Answer<String> {
     percent_decode_str(&plus)
         .decode_utf8()
         .map(|text| text.into_owned())
-        .map_err(|_| Problem::field(Code::InvalidValue, "query", "the query holds a percent-encoding that is no UTF-8"))
+        .map_err(|_| {
+            Problem::field(
+                Code::InvalidValue,
+                "query",
+                "the query holds a percent-encoding that is no UTF-8",
+            )
+        })
 }
 
 /// A key as an opaque cursor.
@@ -161,7 +192,10 @@ mod tests {
     fn an_unknown_or_repeated_parameter_is_refused_by_name() {
         let known = ["as_of", "limit"];
         assert_eq!(Params::read(Some("as_off=1"), &known).unwrap_err().code(), Code::UnknownField);
-        assert_eq!(Params::read(Some("limit=1&limit=2"), &known).unwrap_err().code(), Code::InvalidValue);
+        assert_eq!(
+            Params::read(Some("limit=1&limit=2"), &known).unwrap_err().code(),
+            Code::InvalidValue
+        );
         assert!(Params::read(Some("limit=0"), &known).unwrap().limit().is_err());
         assert_eq!(Params::read(Some("limit=7"), &known).unwrap().limit().unwrap(), 7);
     }

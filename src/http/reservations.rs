@@ -105,7 +105,12 @@ fn invalid(field: String, detail: impl Into<String>) -> Problem {
 }
 
 fn sku_id(place: &str, text: &str) -> Answer<Id> {
-    Id::new(text).map_err(|why| invalid(format!("{place}/sku"), format!("{} is no id: it {why}", suggest::quoted(text))))
+    Id::new(text).map_err(|why| {
+        invalid(
+            format!("{place}/sku"),
+            format!("{} is no id: it {why}", suggest::quoted(text)),
+        )
+    })
 }
 
 fn units(place: &str, n: i64, least: i64) -> Answer<i64> {
@@ -123,7 +128,10 @@ fn one_line_per_sku<'a>(skus: impl Iterator<Item = &'a str>) -> Answer<()> {
             return Err(invalid("/lines".into(), format!("a basket has at most {MAX_LINES} lines")));
         }
         if !seen.insert(sku) {
-            return Err(invalid(format!("/lines/{at}/sku"), "the SKU has a line already; one line per SKU"));
+            return Err(invalid(
+                format!("/lines/{at}/sku"),
+                "the SKU has a line already; one line per SKU",
+            ));
         }
     }
     Ok(())
@@ -131,7 +139,10 @@ fn one_line_per_sku<'a>(skus: impl Iterator<Item = &'a str>) -> Answer<()> {
 
 fn time(field: &str, text: &str) -> Answer<crate::domain::units::Time> {
     check::parse_time(text).ok_or_else(|| {
-        let detail = format!("{} is no time: it must be RFC 3339 with an offset, like 2026-11-22T09:14:03+03:00", suggest::quoted(text));
+        let detail = format!(
+            "{} is no time: it must be RFC 3339 with an offset, like 2026-11-22T09:14:03+03:00",
+            suggest::quoted(text)
+        );
         invalid(field.into(), detail)
     })
 }
@@ -145,7 +156,10 @@ impl HoldBody {
         let line = |(at, line): (usize, &HoldLine)| {
             let place = format!("/lines/{at}");
             if line.min_shelf_life_days.is_some_and(|days| days > MAX_SHELF_LIFE_DAYS) {
-                return Err(invalid(format!("{place}/min_shelf_life_days"), format!("must be at most {MAX_SHELF_LIFE_DAYS}")));
+                return Err(invalid(
+                    format!("{place}/min_shelf_life_days"),
+                    format!("must be at most {MAX_SHELF_LIFE_DAYS}"),
+                ));
             }
             Ok(LineRequest {
                 sku: sku_id(&place, &line.sku)?,
@@ -200,7 +214,11 @@ fn view(door: &Door, warehouse: &Warehouse, basket: &Reservation) -> Reservation
     let at_risk = |sku: &Id| {
         let index = stock.keys().find(site, sku.as_str());
         let mine = |claim: &&crate::domain::fact::Claim| claim.reservation == basket.id && claim.at_risk;
-        index.is_some_and(|index| stock.read(index, |stock, _| stock.is_some_and(|stock| stock.claims.iter().any(|c| mine(&c)))))
+        index.is_some_and(|index| {
+            stock.read(index, |stock, _| {
+                stock.is_some_and(|stock| stock.claims.iter().any(|c| mine(&c)))
+            })
+        })
     };
     shape::reservation(&warehouse.id, basket, &shape::calendar(warehouse), at_risk)
 }
@@ -215,14 +233,22 @@ pub(super) async fn list(State(door): State<Door>, uri: Uri, segments: Segments<
     let params = Params::read(uri.query(), &["state", "limit", "cursor"])?;
     let (limit, after) = (params.limit()?, params.after()?);
     let warehouse = door.warehouse(&w)?;
-    let state = params.word("state", &["held", "confirmed", "cancelled", "expired"])?.map(|word| match word {
-        "held" => BasketState::Held,
-        "confirmed" => BasketState::Confirmed,
-        "cancelled" => BasketState::Cancelled,
-        _ => BasketState::Expired,
-    });
-    let page = door.node.view().reservations(warehouse.id.as_str(), state, after.as_deref(), limit);
-    let next = page.last().filter(|_| page.len() == limit).map(|last| sealed(last.id.as_str()));
+    let state = params
+        .word("state", &["held", "confirmed", "cancelled", "expired"])?
+        .map(|word| match word {
+            "held" => BasketState::Held,
+            "confirmed" => BasketState::Confirmed,
+            "cancelled" => BasketState::Cancelled,
+            _ => BasketState::Expired,
+        });
+    let page = door
+        .node
+        .view()
+        .reservations(warehouse.id.as_str(), state, after.as_deref(), limit);
+    let next = page
+        .last()
+        .filter(|_| page.len() == limit)
+        .map(|last| sealed(last.id.as_str()));
     let items = page.iter().map(|basket| view(&door, &warehouse, basket)).collect();
     Ok(Json(Page { items, next }))
 }
@@ -238,7 +264,11 @@ pub(super) async fn show(State(door): State<Door>, uri: Uri, segments: Segments<
     let id = id("id", &r)?;
     let basket = door.node.view().reservation(warehouse.id.as_str(), id.as_str());
     let basket = basket.ok_or_else(|| {
-        let detail = format!("warehouse {} knows no reservation {}; ended ones are forgotten with their ids", warehouse.id, suggest::quoted(id.as_str()));
+        let detail = format!(
+            "warehouse {} knows no reservation {}; ended ones are forgotten with their ids",
+            warehouse.id,
+            suggest::quoted(id.as_str())
+        );
         Problem::new(Code::UnknownReservation, detail)
     })?;
     Ok(Json(view(&door, &warehouse, &basket)))
@@ -246,10 +276,20 @@ pub(super) async fn show(State(door): State<Door>, uri: Uri, segments: Segments<
 
 type Basket = (StatusCode, Json<ReservationView>);
 
-async fn carry_out(door: &Door, warehouse: &Warehouse, id: &Id, command: BasketCommand, trace: Option<Box<str>>) -> Answer<Basket> {
+async fn carry_out(
+    door: &Door,
+    warehouse: &Warehouse,
+    id: &Id,
+    command: BasketCommand,
+    trace: Option<Box<str>>,
+) -> Answer<Basket> {
     let mut permit = door.valve.permit();
     permit.take_events(1)?;
-    let answer = door.node.basket(&warehouse.id, id, command, trace).await.map_err(Problem::in_path)?;
+    let answer = door
+        .node
+        .basket(&warehouse.id, id, command, trace)
+        .await
+        .map_err(Problem::in_path)?;
     let status = if answer.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(view(door, warehouse, &answer.reservation))))
 }

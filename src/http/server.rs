@@ -50,7 +50,11 @@ impl Activity {
             return Instant::now() + idle;
         }
         let last = self.start + Duration::from_millis(self.last_ms.load(Ordering::Relaxed));
-        if self.begun.load(Ordering::Relaxed) == 0 { self.start + header } else { last + idle }
+        if self.begun.load(Ordering::Relaxed) == 0 {
+            self.start + header
+        } else {
+            last + idle
+        }
     }
 }
 
@@ -118,7 +122,13 @@ impl Drop for Inside {
 }
 
 /// Accepts until told to stop, then finishes what was taken, within the time limit.
-pub(super) async fn run(listener: TcpListener, router: Router, node: Node, options: HttpOptions, mut shutdown: watch::Receiver<bool>) -> io::Result<()> {
+pub(super) async fn run(
+    listener: TcpListener,
+    router: Router,
+    node: Node,
+    options: HttpOptions,
+    mut shutdown: watch::Receiver<bool>,
+) -> io::Result<()> {
     let places = Arc::new(Semaphore::new(options.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
     let options = Arc::new(options);
     let builder = Arc::new(builder(&options));

@@ -34,7 +34,10 @@ fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Str
 }
 
 fn now(door: &Door, warehouse: &Warehouse, sku: &Id, index: SkuIndex) -> Json<SkuView> {
-    let (stock, seq) = door.node.view().read(index, |stock, seq| (stock.cloned().unwrap_or_default(), seq));
+    let (stock, seq) = door
+        .node
+        .view()
+        .read(index, |stock, seq| (stock.cloned().unwrap_or_default(), seq));
     Json(shape::sku(warehouse, sku, &stock, seq, door.node.now()))
 }
 
@@ -54,7 +57,10 @@ pub(super) async fn lot(State(door): State<Door>, segments: Segments<3>, request
     let body: LotBody = body::json(&door, request).await?;
     let expires_on = body.expires_on.map(|text| {
         check::parse_day(&text).ok_or_else(|| {
-            let detail = format!("{} is no date: it must be a real date like 2026-12-01", suggest::quoted(&text));
+            let detail = format!(
+                "{} is no date: it must be a real date like 2026-12-01",
+                suggest::quoted(&text)
+            );
             Problem::field(Code::InvalidValue, "/expires_on", detail)
         })
     });
@@ -91,7 +97,11 @@ pub(super) async fn buffers(State(door): State<Door>, segments: Segments<2>, req
             return Err(Problem::field(Code::UnknownField, place, detail));
         };
         if !(0..=MAX_QUANTITY).contains(&units) {
-            return Err(Problem::field(Code::InvalidValue, place, format!("must be from 0 to 10^12 base units, is {units}")));
+            return Err(Problem::field(
+                Code::InvalidValue,
+                place,
+                format!("must be from 0 to 10^12 base units, is {units}"),
+            ));
         }
         buffers.push((channel.clone(), units));
     }

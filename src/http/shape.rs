@@ -59,7 +59,10 @@ impl From<[i64; 7]> for Accounts {
 /// An instant in a warehouse's zone, RFC 3339 with milliseconds.
 pub fn time(at: Time, calendar: &Calendar) -> String {
     let stamp = jiff::Timestamp::from_millisecond(at.0).unwrap_or(jiff::Timestamp::MAX);
-    stamp.to_zoned_datetime(calendar.zone().clone()).strftime("%Y-%m-%dT%H:%M:%S%.3f%:z").to_string()
+    stamp
+        .to_zoned_datetime(calendar.zone().clone())
+        .strftime("%Y-%m-%dT%H:%M:%S%.3f%:z")
+        .to_string()
 }
 
 /// A day as `2026-12-01`.
@@ -148,7 +151,10 @@ pub fn sku(warehouse: &Warehouse, sku: &Id, stock: &Stock, seq: u64, now: Time) 
     });
     let channels = warehouse.channels.keys().map(|channel| {
         let buffer = buffer_of(stock, channel, warehouse);
-        (channel.as_str().to_owned(), Value::from(available(stock, None, buffer, today, now, None)))
+        (
+            channel.as_str().to_owned(),
+            Value::from(available(stock, None, buffer, today, now, None)),
+        )
     });
     SkuView {
         warehouse: warehouse.id.as_str().into(),

@@ -31,7 +31,10 @@ impl Filter<'_> {
         let sellable = || stock.lots.iter().map(|lot| lot.sellable()).sum::<i64>();
         let expiring = |by: Day| {
             let soon = |day: Day| day >= self.today && day <= by;
-            stock.lots.iter().any(|lot| lot.sellable() > 0 && lot.expires_on.is_some_and(soon))
+            stock
+                .lots
+                .iter()
+                .any(|lot| lot.sellable() > 0 && lot.expires_on.is_some_and(soon))
         };
         flag && self.below.is_none_or(|below| sellable() < below) && self.expiring_by.is_none_or(expiring)
     }
@@ -65,7 +68,9 @@ pub(super) async fn list(State(door): State<Door>, uri: Uri, segments: Segments<
     let (mut items, mut last) = (Vec::new(), None);
     for (id, index) in &keys {
         last = Some(id);
-        let stock = view.read(*index, |stock, seq| stock.filter(|stock| filter.lets(stock)).map(|stock| (stock.clone(), seq)));
+        let stock = view.read(*index, |stock, seq| {
+            stock.filter(|stock| filter.lets(stock)).map(|stock| (stock.clone(), seq))
+        });
         if let Some((stock, seq)) = stock {
             items.push(shape::sku(&warehouse, id, &stock, seq, now));
         }

@@ -56,7 +56,11 @@ pub(super) async fn list(State(door): State<Door>, uri: Uri) -> Answer<Json<Page
     let (limit, after) = (params.limit()?, params.after()?.unwrap_or_default());
     let all = door.node.view().warehouses();
     let mut items = all.iter().filter(|(id, _)| id.as_str() > after.as_str());
-    let page: Vec<WarehouseView> = items.by_ref().take(limit).map(|(_, warehouse)| WarehouseView::of(warehouse)).collect();
+    let page: Vec<WarehouseView> = items
+        .by_ref()
+        .take(limit)
+        .map(|(_, warehouse)| WarehouseView::of(warehouse))
+        .collect();
     let more = items.next().is_some();
     let next = page.last().filter(|_| more).map(|last| sealed(&last.id));
     Ok(Json(Page { items: page, next }))
@@ -92,7 +96,10 @@ fn invalid(field: String, detail: impl Into<String>) -> Problem {
 }
 
 fn checked(id: Id, body: WarehouseBody) -> Answer<Warehouse> {
-    let name = body.name.filter(|name| !name.is_empty()).unwrap_or_else(|| id.as_str().to_owned());
+    let name = body
+        .name
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| id.as_str().to_owned());
     if name.len() > 256 {
         return Err(invalid("/name".into(), "must be at most 256 bytes"));
     }
@@ -122,21 +129,29 @@ fn channel(place: &str, given: &ChannelBody) -> Answer<Channel> {
     let channel = Channel {
         buffer: given.buffer.unwrap_or(usual.buffer),
         ttl_s: given.ttl_s.unwrap_or(usual.ttl_s),
-        max_ttl_s: given.max_ttl_s.unwrap_or(usual.max_ttl_s.max(given.ttl_s.unwrap_or_default())),
+        max_ttl_s: given
+            .max_ttl_s
+            .unwrap_or(usual.max_ttl_s.max(given.ttl_s.unwrap_or_default())),
         allow_no_expiry: given.allow_no_expiry.unwrap_or(usual.allow_no_expiry),
     };
     if !(0..=MAX_QUANTITY).contains(&channel.buffer) {
         return Err(invalid(format!("{place}/buffer"), "must be from 0 to 10^12 base units"));
     }
     if !(1..=MAX_TTL_S).contains(&channel.max_ttl_s) {
-        return Err(invalid(format!("{place}/max_ttl_s"), format!("must be from 1 to {MAX_TTL_S} seconds")));
+        return Err(invalid(
+            format!("{place}/max_ttl_s"),
+            format!("must be from 1 to {MAX_TTL_S} seconds"),
+        ));
     }
     if channel.ttl_s > channel.max_ttl_s {
         let detail = format!("must be at most max_ttl_s, which is {}", channel.max_ttl_s);
         return Err(invalid(format!("{place}/ttl_s"), detail));
     }
     if channel.ttl_s == 0 && !channel.allow_no_expiry {
-        return Err(invalid(format!("{place}/ttl_s"), "0 means for ever, which needs allow_no_expiry"));
+        return Err(invalid(
+            format!("{place}/ttl_s"),
+            "0 means for ever, which needs allow_no_expiry",
+        ));
     }
     Ok(channel)
 }
@@ -164,8 +179,17 @@ mod tests {
 
     #[test]
     fn limits_of_a_channel_hold() {
-        for channel in [r#"{"buffer":-1}"#, r#"{"ttl_s":0}"#, r#"{"ttl_s":10,"max_ttl_s":5}"#, r#"{"max_ttl_s":0}"#, r#"{"bufer":1}"#] {
-            assert!(of(&format!(r#"{{"time_zone":"UTC","channels":{{"web":{channel}}}}}"#)).is_err(), "{channel}");
+        for channel in [
+            r#"{"buffer":-1}"#,
+            r#"{"ttl_s":0}"#,
+            r#"{"ttl_s":10,"max_ttl_s":5}"#,
+            r#"{"max_ttl_s":0}"#,
+            r#"{"bufer":1}"#,
+        ] {
+            assert!(
+                of(&format!(r#"{{"time_zone":"UTC","channels":{{"web":{channel}}}}}"#)).is_err(),
+                "{channel}"
+            );
         }
     }
 }

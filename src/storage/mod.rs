@@ -23,6 +23,6 @@ mod snapshot;
 pub mod store;
 mod tables;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod verify;
 pub mod view;

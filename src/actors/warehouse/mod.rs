@@ -10,9 +10,11 @@
 //! make tentative holds and park what follows; lending the copy to the operation does the same with one concept less, and lets
 //! the domain judge a basket as one pure function over all its SKUs (ADR 3).
 
+mod basket;
 mod ops;
 mod place;
 mod rows;
+mod setting;
 mod tick;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};

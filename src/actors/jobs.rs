@@ -1,0 +1,68 @@
+//! What the followers do: one line each. The steps themselves are storage's; here is only how often.
+//!
+//! A store that refuses writes is a state that heals by itself, not a reason to die: a step that meets it waits for the next look.
+
+use std::time::Duration;
+
+use super::follower::{Job, Step};
+use super::shared::Shared;
+use crate::storage::append::CommitFailure;
+use crate::storage::database::ReadError;
+use crate::storage::keep::{KeepError, Keeper};
+
+/// Every follower but the forwarder, which has messages of its own.
+pub fn all(snapshot_every: Duration) -> Vec<Job> {
+    vec![
+        Job {
+            name: "sealer",
+            step: sealer,
+            every: Duration::from_secs(1),
+        },
+        Job {
+            name: "snapshots",
+            step: snapshots,
+            every: snapshot_every,
+        },
+        Job {
+            name: "retention",
+            step: retention,
+            every: Duration::from_secs(60),
+        },
+    ]
+}
+
+fn sealer(shared: &Shared) -> Step {
+    let mut keeper = shared.store.keeper();
+    Box::new(move |_| heard(keeper.seal()))
+}
+
+fn snapshots(shared: &Shared) -> Step {
+    let mut keeper = shared.store.keeper();
+    Box::new(move |shared| heard(keeper.snapshot(shared.clock.now())))
+}
+
+fn retention(shared: &Shared) -> Step {
+    let mut keeper = shared.store.keeper();
+    Box::new(move |shared| heard(keeper.retain(shared.clock.now())))
+}
+
+fn heard(step: Result<bool, KeepError>) -> Result<bool, String> {
+    match step {
+        Ok(more) => Ok(more),
+        Err(KeepError::Write(failure)) if failure != CommitFailure::Stopping => {
+            tracing::debug!(?failure, "a background step waits for the store to write again");
+            Ok(false)
+        }
+        Err(KeepError::Write(_) | KeepError::Read(ReadError::Unavailable)) => Ok(false),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// The last steps before the store is closed: a whole snapshot, so that the next start is short.
+pub fn finish(shared: &Shared) {
+    let mut keeper: Keeper = shared.store.keeper();
+    if let Err(error) = keeper.finish(shared.clock.now()) {
+        tracing::warn!(%error, "the last snapshot was not written; the next start reads more of the journal, and nothing is lost");
+    }
+    shared.store.close();
+}

@@ -1,0 +1,188 @@
+//! Reservations: what the domain decides about a basket over borrowed copies, written as one atomic group of facts.
+
+use std::sync::Arc;
+
+use super::super::batch::Ticket;
+use super::super::desk::{Prepared, apply};
+use super::super::draft::{BasketAnswer, SkuFact};
+use super::State;
+use super::ops::{BasketCommand, Borrowed, node_origin};
+use crate::domain::event::Origin;
+use crate::domain::fact::{Changes, Outcome};
+use crate::domain::refusal::Refusal;
+use crate::domain::reservation::{self, BasketDecision, LineFact, Reservation, State as Basket};
+use crate::domain::stock::{Context, Policy, Stock};
+use crate::domain::units::{Id, Time};
+use crate::storage::append::SkuIndex;
+use crate::storage::view::Keys;
+
+/// What is common to the facts of one group.
+#[derive(Clone, Copy)]
+pub(super) struct Said<'a> {
+    /// What was done.
+    pub(super) what: &'a str,
+    /// Business time.
+    pub(super) business: Time,
+    /// Who said it.
+    pub(super) origin: &'a Origin,
+}
+
+/// The borrowed copies by the SKU's id, as the domain asks for them.
+fn by_id<'a>(keys: &'a Keys, warehouse: &'a Id, borrowed: &'a Borrowed) -> impl Fn(&Id) -> Option<&'a Stock> {
+    move |sku| {
+        let index = keys.find(warehouse.as_str(), sku.as_str())?;
+        borrowed.copies.get(&index)?.as_ref()
+    }
+}
+
+impl State {
+    fn context(&self, now: Time) -> Context<'_> {
+        let today = self.calendar.day_of(now);
+        let (calendar, limits) = (&*self.calendar, &self.shared.limits);
+        Context {
+            now,
+            today,
+            calendar,
+            policy: Policy::default(),
+            limits,
+        }
+    }
+
+    pub(super) fn basket_command(
+        &mut self,
+        id: &Id,
+        command: &BasketCommand,
+        origin: &Origin,
+        borrowed: &mut Borrowed,
+    ) -> Result<BasketAnswer, Refusal> {
+        let before = self.basket(id);
+        let existing = before.as_deref();
+        let decision = {
+            let stocks = by_id(self.shared.store.view().keys(), &self.desk.warehouse, borrowed);
+            let context = self.context(borrowed.now);
+            match command {
+                BasketCommand::Hold(request) => reservation::hold(existing, request, &self.site, &stocks, &context)?,
+                BasketCommand::Confirm(request) => reservation::confirm(existing, request, &stocks, &context)?,
+                BasketCommand::Cancel(fingerprint) => reservation::cancel(existing, *fingerprint, &stocks, &context)?,
+                BasketCommand::Extend { until, fingerprint } => {
+                    reservation::extend(existing, *until, *fingerprint, &self.site, &stocks, &context)?
+                }
+            }
+        };
+        let created = matches!(decision.reply, reservation::Reply::Created);
+        if matches!(decision.reply, reservation::Reply::Same) {
+            let reservation = Arc::new(decision.after);
+            return Ok(BasketAnswer { reservation, created });
+        }
+        let reservation = self.write_basket(decision, origin, borrowed);
+        Ok(BasketAnswer { reservation, created })
+    }
+
+    /// Puts a basket's decision into the draft: the reservation's fact first, then those of its SKUs.
+    fn write_basket(&mut self, decision: BasketDecision, origin: &Origin, borrowed: &mut Borrowed) -> Arc<Reservation> {
+        let BasketDecision {
+            what,
+            business,
+            after,
+            lines,
+            clock_ahead,
+            ..
+        } = decision;
+        if clock_ahead {
+            tracing::warn!(reservation = %after.id, "the caller's clock is ahead; taken at its arrival");
+        }
+        let said = Said { what, business, origin };
+        borrowed.draft.reservation(what, business, borrowed.now, origin, &after);
+        for line in lines {
+            let LineFact {
+                sku,
+                changes,
+                found,
+                expired_lot,
+                included_in_count,
+            } = line;
+            let outcome = match included_in_count {
+                true => Outcome::IncludedInCount,
+                false => Outcome::Applied { found, expired_lot },
+            };
+            self.write_sku(&sku, said, outcome, changes, borrowed);
+        }
+        self.keep_basket(after)
+    }
+
+    /// Changes one borrowed copy and puts its fact into the draft; the fact's place there.
+    pub(super) fn write_sku(
+        &self,
+        sku: &Id,
+        said: Said<'_>,
+        outcome: Outcome,
+        changes: Changes,
+        borrowed: &mut Borrowed,
+    ) -> Option<u32> {
+        let keys = self.shared.store.view().keys();
+        let index: SkuIndex = keys.find(self.desk.warehouse.as_str(), sku.as_str())?;
+        let stock = borrowed.copies.get_mut(&index)?;
+        let version = apply(stock, &changes, said.business, borrowed.now);
+        let after = stock.as_ref().map(|stock| stock.after(self.today, borrowed.now));
+        Some(borrowed.draft.sku(SkuFact {
+            sku,
+            index,
+            version,
+            what: said.what,
+            business: said.business,
+            recorded: borrowed.now,
+            origin: said.origin,
+            outcome: &outcome,
+            changes,
+            after: after.unwrap_or_default(),
+            payload: None,
+            id: None,
+            voids: None,
+            keep_forever: false,
+        }))
+    }
+
+    pub(super) fn expire(&mut self, id: &Id, borrowed: &mut Borrowed) {
+        let Some(basket) = self.basket(id) else { return };
+        // Confirmed, cancelled or extended while this waited for its copies.
+        if basket.state != Basket::Held || basket.expires.is_none_or(|deadline| deadline > borrowed.now) {
+            return;
+        }
+        let decision = {
+            let stocks = by_id(self.shared.store.view().keys(), &self.desk.warehouse, borrowed);
+            reservation::expire(Some(&basket), &stocks, &self.context(borrowed.now))
+        };
+        match decision {
+            Ok(decision) => {
+                let origin = node_origin(format!("expired/{id}/{}", basket.version));
+                self.write_basket(decision, &origin, borrowed);
+            }
+            Err(refusal) => tracing::error!(reservation = %id, %refusal, "a held reservation could not be expired"),
+        }
+    }
+
+    /// A sale that names a reservation.
+    pub(super) fn sale(&mut self, ticket: &Arc<Ticket>, prepared: &Prepared, reservation: &Id, borrowed: &mut Borrowed) {
+        let desk = self.desk.clone();
+        let event = ticket.event(prepared.row);
+        let Some(stock) = borrowed.copies.get_mut(&ticket.sku(prepared.row)) else {
+            return;
+        };
+        let Some(basket) = self.basket(reservation) else {
+            return desk.decide(stock, ticket, prepared, &mut borrowed.draft);
+        };
+        let (decision, after) = reservation::sale(&basket, stock.as_ref(), event, &desk.context(prepared));
+        if let Some(after) = after {
+            let what = if after.state == basket.state {
+                "sold_from"
+            } else {
+                after.state.as_str()
+            };
+            borrowed
+                .draft
+                .reservation(what, decision.business, prepared.now, &event.origin, &after);
+            self.keep_basket(after);
+        }
+        desk.conclude(stock, ticket, prepared, decision, &mut borrowed.draft);
+    }
+}

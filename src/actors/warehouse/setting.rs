@@ -1,0 +1,92 @@
+//! What is set on one SKU, and what changes about it without an event.
+
+use super::State;
+use super::basket::Said;
+use super::ops::{Borrowed, SkuSetting, node_origin};
+use crate::domain::available::at_risk_changes;
+use crate::domain::event::Origin;
+use crate::domain::fact::{Change, Changes, Outcome};
+use crate::domain::refusal::{Code, Refusal};
+use crate::domain::stock::{Stock, evolve};
+use crate::domain::units::{Id, Time, Unit};
+use crate::storage::append::SkuIndex;
+
+impl State {
+    pub(super) fn set_sku(
+        &mut self,
+        sku: SkuIndex,
+        id: &Id,
+        setting: SkuSetting,
+        origin: &Origin,
+        borrowed: &mut Borrowed,
+    ) -> Result<u32, Refusal> {
+        let warehouse = &self.desk.warehouse;
+        let unknown = || Refusal::new(Code::UnknownSku, format!("SKU {id} is not known in warehouse {warehouse}"));
+        let stock = borrowed.copies.get(&sku).and_then(Option::as_ref).ok_or_else(unknown)?;
+        let (what, changes) = match setting {
+            SkuSetting::LotDate(lot, expires_on) => {
+                if lot.as_str().is_empty() || stock.lot(&lot).is_none() {
+                    let detail = format!("lot {lot} of SKU {id} is not known in warehouse {warehouse}");
+                    return Err(Refusal::new(Code::NotFound, detail));
+                }
+                ("lot_corrected", Changes::from_iter([Change::Lot { lot, expires_on }]))
+            }
+            SkuSetting::Buffers(buffers) => ("buffers_set", buffer_changes(stock, buffers)),
+            SkuSetting::Unit(unit) => ("unit_set", unit_changes(id, stock, unit)?),
+        };
+        let changes = self.with_risks(stock, changes, borrowed.now);
+        let missing = unknown();
+        let said = Said {
+            what,
+            business: borrowed.now,
+            origin,
+        };
+        self.write_sku(id, said, Outcome::APPLIED, changes, borrowed).ok_or(missing)
+    }
+
+    /// The changes, and those of the promises that no longer fit, or fit again, because of them.
+    fn with_risks(&self, stock: &Stock, mut changes: Changes, now: Time) -> Changes {
+        let mut after = stock.clone();
+        evolve(&mut after, &changes, now, now);
+        changes.extend(at_risk_changes(&after, self.today));
+        changes
+    }
+
+    /// A day has turned, or a buffer's default has moved: what may be promised is said again.
+    pub(super) fn turn(&mut self, sku: SkuIndex, what: &str, borrowed: &mut Borrowed) {
+        let (now, keys) = (borrowed.now, self.shared.store.view().keys());
+        let (Some((_, id)), Some(Some(stock))) = (keys.names(sku), borrowed.copies.get(&sku)) else {
+            return;
+        };
+        let changes = self.with_risks(stock, Changes::from_iter([Change::Turned]), now);
+        let origin = node_origin(format!("{what}/{}/{id}", now.0));
+        let said = Said {
+            what,
+            business: now,
+            origin: &origin,
+        };
+        self.write_sku(&id, said, Outcome::APPLIED, changes, borrowed);
+    }
+}
+
+/// The changes from the overrides that there are to those that are wanted.
+fn buffer_changes(stock: &Stock, wanted: Vec<(Id, i64)>) -> Changes {
+    let before = stock.rare.as_deref().map_or(&[][..], |rare| &rare.buffers);
+    let dropped = before
+        .iter()
+        .filter(|(channel, _)| !wanted.iter().any(|(named, _)| named == channel));
+    let dropped = dropped.map(|(channel, _)| (channel.clone(), None));
+    let set = wanted.iter().map(|(channel, buffer)| (channel.clone(), Some(*buffer)));
+    dropped
+        .chain(set)
+        .map(|(channel, buffer)| Change::Buffer { channel, buffer })
+        .collect()
+}
+
+fn unit_changes(id: &Id, stock: &Stock, unit: Unit) -> Result<Changes, Refusal> {
+    if stock.unit != unit && stock.accounts().iter().any(|units| *units != 0) {
+        let detail = format!("SKU {id} has units on its accounts: its unit can be changed only while all accounts are 0");
+        return Err(Refusal::field(Code::UnitMismatch, "/unit", detail));
+    }
+    Ok(Changes::from_iter([Change::Unit(unit)]))
+}

@@ -1,0 +1,360 @@
+//! The composition root: what is started in which order, and stopped in the reverse.
+//!
+//! Everything else is given what it needs as values; this is the one place that knows the whole configuration and the whole
+//! house. It is a library function, so that tests run the same node as the binary.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use ractor::{Actor, ActorRef};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::actors::clock::Clock;
+use crate::actors::node::{About, Node, Setting};
+use crate::actors::root::{self, Root};
+use crate::actors::router::Router;
+use crate::actors::shared::{Counters, Decide, Shared, SourceRule, Sources, Tuning};
+use crate::actors::{jobs, warehouses};
+use crate::config::{Config, Invalid, KeepIds};
+use crate::domain::stock::{self, Limits, Policy};
+use crate::domain::units::{Id, Time};
+use crate::domain::warehouse::{Channel, Warehouse};
+use crate::http::{self, HttpOptions};
+use crate::storage::recent::RecentDuplicates;
+use crate::storage::store::{OpenError, Options, Store};
+use crate::{metrics, systemd, telemetry};
+
+#[cfg(test)]
+mod tests;
+
+/// How long a stop waits for what was taken.
+const FINISH_WITHIN: Duration = Duration::from_secs(5);
+
+/// Why the node did not start, or did not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The store cannot be opened; the text says what to do.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Logs or metrics cannot be switched on.
+    #[error(transparent)]
+    Telemetry(#[from] telemetry::Error),
+    /// A part of the node could not be started, or failed for good.
+    #[error("the node cannot go on: {0}")]
+    Broken(String),
+}
+
+/// Where a new configuration comes from on SIGHUP.
+pub type Reload = Box<dyn Fn() -> Result<Config, Box<Invalid>> + Send + Sync>;
+
+/// Runs the node until it is told to stop. Prints the address that it listens on, and writes it to `address` in the data
+/// directory, once it takes work.
+pub async fn run(config: Config, reload: Reload) -> Result<(), Failure> {
+    let started = Instant::now();
+    let logs = telemetry::init_logs(&config.log.level, config.log.format == crate::config::LogFormat::Json)?;
+    let prometheus = telemetry::init_metrics()?;
+    let listener = listen(config.http.listen).await?;
+    let address = listener.local_addr().map_err(|source| Failure::Listen {
+        address: config.http.listen,
+        source,
+    })?;
+    systemd::status("reading the journal");
+    let house = House::open(&config, stock::decide).await?;
+    let (stop, stopping) = watch::channel(false);
+    let render = {
+        let node = house.node.clone();
+        Arc::new(move || {
+            metrics::observe(&node);
+            prometheus.render()
+        })
+    };
+    let server = tokio::spawn(http::serve(
+        listener,
+        house.node.clone(),
+        http_options(&config, render),
+        stopping,
+    ));
+    announce(&config.node.data_dir, address)?;
+    metrics::started(started.elapsed());
+    systemd::ready("taking events");
+    let journal = house.node.store().journal().clone();
+    tokio::spawn(systemd::feed_watchdog(move || metrics::progress(&journal)));
+    let end = wait(&house, config, reload, &logs).await;
+    systemd::stopping("finishing what was taken");
+    house.node.stop_taking();
+    stop.send_replace(true);
+    if tokio::time::timeout(FINISH_WITHIN, server).await.is_err() {
+        tracing::warn!("some requests did not end in time and are cut off; none of them was answered");
+    }
+    house.close().await;
+    end
+}
+
+/// Waits for a signal or for the tree to give up.
+async fn wait(house: &House, mut config: Config, reload: Reload, logs: &telemetry::LogControl) -> Result<(), Failure> {
+    let broken = |error: std::io::Error| Failure::Broken(format!("signals cannot be received: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(broken)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(broken)?;
+    let mut fatal = house.fatal.clone();
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => {
+                systemd::reloading();
+                match reload() {
+                    Ok(new) => config = apply(house, &config, &new, logs).await,
+                    Err(invalid) => invalid.lines().for_each(|line| tracing::error!("the configuration is refused, the old one stands: {line}")),
+                }
+                systemd::ready("taking events");
+            }
+            changed = fatal.wait_for(Option::is_some) => {
+                let reason = changed.ok().and_then(|reason| reason.clone()).unwrap_or_else(|| "the root is gone".to_owned());
+                return Err(Failure::Broken(reason));
+            }
+        }
+    }
+}
+
+/// Applies what a reload may change, and says what has to wait for a restart.
+async fn apply(house: &House, old: &Config, new: &Config, logs: &telemetry::LogControl) -> Config {
+    let diff = Config::reload_diff(old, new);
+    let next = Config::reloaded(old, new);
+    if let Err(error) = logs.set_level(&next.log.level) {
+        tracing::error!(%error, "the log level stays as it was");
+    }
+    house.node.shared().sources.store(Arc::new(sources(&next)));
+    house.declare(&next, true).await;
+    diff.applied().for_each(|change| tracing::info!(key = change.key, "applied"));
+    diff.waiting()
+        .for_each(|change| tracing::warn!(key = change.key, "changed, but waits for a restart"));
+    next
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| Failure::Listen { address, source })
+}
+
+/// Tells whoever started it where it listens.
+fn announce(directory: &Path, address: SocketAddr) -> Result<(), Failure> {
+    let file = directory.join("address");
+    std::fs::write(&file, format!("{address}\n")).map_err(|error| Failure::Broken(format!("{}: {error}", file.display())))?;
+    let mut out = std::io::stdout().lock();
+    // Nobody has to read it.
+    let _ = writeln!(out, "listening on http://{address}").and_then(|()| out.flush());
+    Ok(())
+}
+
+/// The open store and the running tree.
+pub struct House {
+    /// The handle.
+    pub node: Node,
+    root: ActorRef<root::Msg>,
+    fatal: watch::Receiver<Option<String>>,
+}
+
+impl House {
+    /// Opens the store and starts the tree on it. `decide` is `stock::decide`, or a test's own.
+    pub async fn open(config: &Config, decide: Decide) -> Result<House, Failure> {
+        let (directory, options) = (config.node.data_dir.clone(), store_options(config));
+        let store = tokio::task::spawn_blocking(move || Store::open(&directory, options));
+        let store = store.await.map_err(|error| Failure::Broken(error.to_string()))??;
+        House::start(config, store, decide).await
+    }
+
+    /// Starts the tree on an open store.
+    pub async fn start(config: &Config, store: Store, decide: Decide) -> Result<House, Failure> {
+        let broken = |error: &dyn std::fmt::Display| Failure::Broken(error.to_string());
+        let newest = store.newest_recorded().map_err(|error| broken(&error))?;
+        let journal = store.journal().clone();
+        let shared = Arc::new(Shared {
+            store: Arc::new(store),
+            journal: journal.clone(),
+            clock: Clock::starting_at(newest.unwrap_or(Time(0))),
+            limits: limits(config),
+            sources: ArcSwap::from_pointee(sources(config)),
+            decide,
+            tuning: tuning(config),
+            counters: Counters::default(),
+            duplicates: RecentDuplicates::default(),
+            forwarder: ArcSwapOption::empty(),
+        });
+        let router = Router::new(shared);
+        let (fatal, fatal_seen) = watch::channel(None);
+        let (started, mut starting) = watch::channel(None);
+        let of_epoch = starting.clone();
+        journal.on_epoch(Box::new(move |epoch| {
+            if let Some(actor) = of_epoch.borrow().as_ref() {
+                // Warehouses started later read the view as it is then.
+                let _: Result<(), _> = ActorRef::cast(actor, warehouses::Msg::Epoch(epoch));
+            }
+        }));
+        let jobs = jobs::all(Duration::from_secs(config.storage.snapshot_interval_s));
+        let args = root::Args {
+            router: router.clone(),
+            jobs,
+            fatal,
+            started,
+        };
+        let (root, _) = Actor::spawn(None, Root, args).await.map_err(|error| broken(&error))?;
+        let warehouses = starting
+            .wait_for(Option::is_some)
+            .await
+            .map_err(|error| broken(&error))?
+            .clone();
+        let warehouses = warehouses.ok_or_else(|| Failure::Broken("the warehouses did not start".to_owned()))?;
+        let about = About {
+            name: config.node.name.clone(),
+            started: Instant::now(),
+        };
+        let house = House {
+            node: Node::new(router, warehouses, about),
+            root,
+            fatal: fatal_seen,
+        };
+        house.declare(config, false).await;
+        Ok(house)
+    }
+
+    /// Declares the configuration's warehouses. Those that the store knows stand as they are, unless `change`: what was set over
+    /// the API since would be lost at each start.
+    async fn declare(&self, config: &Config, change: bool) {
+        for declared in &config.warehouse {
+            let site = site(declared);
+            let known = self.node.view().warehouses().get(&site.id).cloned();
+            let same = known.as_deref() == Some(&site);
+            if same || (known.is_some() && !change) {
+                if !same {
+                    tracing::info!(warehouse = %site.id, "differs from the configuration; the store's stands until it is changed or reloaded");
+                }
+                continue;
+            }
+            let id = site.id.clone();
+            if let Err(refusal) = self.node.set(Setting::Warehouse(site), None, None).await {
+                tracing::error!(warehouse = %id, %refusal, "the warehouse could not be declared");
+            }
+        }
+    }
+
+    /// Stops the tree and closes the store, with a whole snapshot, so that the next start is short.
+    pub async fn close(self) {
+        // A tree that has died already has nothing to stop.
+        let _ = self
+            .root
+            .stop_and_wait(Some("shutdown".to_owned()), Some(FINISH_WITHIN))
+            .await;
+        let shared = self.node.shared().clone();
+        let closed = tokio::task::spawn_blocking(move || jobs::finish(&shared)).await;
+        if let Err(error) = closed {
+            tracing::error!(%error, "the last snapshot failed; the next start reads more of the journal");
+        }
+    }
+}
+
+fn store_options(config: &Config) -> Options {
+    let mut options = Options {
+        cache_bytes: config.storage.cache_bytes as usize,
+        max_skus: config.stock.max_skus as usize,
+        id_window_ms: i64::from(config.stock.id_window_days) * 86_400_000,
+        history_ms: i64::from(config.storage.history_days) * 86_400_000,
+        ..Options::default()
+    };
+    options.limits.commit_bytes = config.storage.max_commit_bytes as usize;
+    options
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        book_ms: i64::from(config.stock.book_hours) * 3_600_000,
+        id_window_ms: i64::from(config.stock.id_window_days) * 86_400_000,
+        max_ahead_ms: i64::from(config.stock.max_ahead_s) * 1_000,
+        ..Limits::default()
+    }
+}
+
+fn tuning(config: &Config) -> Tuning {
+    Tuning {
+        wake_rate_per_s: config.actors.wake_rate_per_s,
+        idle_sleep_s: config.actors.idle_sleep_s as u32,
+        awake_max: config.actors.awake_max,
+        ..Tuning::default()
+    }
+}
+
+fn sources(config: &Config) -> Sources {
+    let rule = |source: &crate::config::Source| {
+        let prefix = source.name.strip_suffix('*');
+        SourceRule {
+            name: prefix.unwrap_or(&source.name).to_owned(),
+            prefix: prefix.is_some(),
+            policy: Policy {
+                strict: source.strict,
+                authoritative: source.authoritative,
+                keep_forever: source.keep_ids == KeepIds::Forever,
+            },
+        }
+    };
+    Sources::new(config.source.iter().map(rule).collect())
+}
+
+fn site(declared: &crate::config::Warehouse) -> Warehouse {
+    let channel = |channel: &crate::config::Channel| Channel {
+        buffer: channel.buffer as i64,
+        ttl_s: channel.ttl_s as u32,
+        max_ttl_s: channel.max_ttl_s as u32,
+        allow_no_expiry: channel.allow_no_expiry,
+    };
+    let name = if declared.name.is_empty() {
+        declared.id.clone()
+    } else {
+        declared.name.clone()
+    };
+    Warehouse {
+        id: Id::trusted(&declared.id),
+        name,
+        time_zone: declared.time_zone.clone(),
+        channels: declared
+            .channels
+            .iter()
+            .map(|(id, of)| (Id::trusted(id), channel(of)))
+            .collect(),
+    }
+}
+
+fn http_options(config: &Config, metrics: Arc<dyn Fn() -> String + Send + Sync>) -> HttpOptions {
+    HttpOptions {
+        max_body_bytes: config.http.max_body_bytes as usize,
+        max_rows: config.http.max_rows as usize,
+        header_timeout: Duration::from_millis(config.http.header_timeout_ms),
+        body_timeout: Duration::from_millis(config.http.body_timeout_ms),
+        idle_timeout: Duration::from_millis(config.http.idle_timeout_ms),
+        max_connections: config.http.max_connections as usize,
+        max_inflight_events: config.http.max_inflight_events as usize,
+        max_inflight_bytes: config.http.max_inflight_bytes as usize,
+        finish_within: FINISH_WITHIN,
+        metrics,
+    }
+}
+
+/// The path of the store's file in a data directory, for messages.
+pub fn store_file(directory: &Path) -> PathBuf {
+    directory.join(crate::storage::store::FILE)
+}

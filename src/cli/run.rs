@@ -1,0 +1,70 @@
+//! `shelfd run`: the daemon. Everything it does is `app`'s; this file turns its configuration's and its store's troubles into
+//! messages and exit codes.
+
+use super::Context;
+use super::exit::{Code, Failure};
+use super::settings::Settings;
+use crate::app;
+use crate::storage::store::OpenError;
+
+/// The arguments.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  shelfd run --data ./data                        embedded defaults, a store in this directory
+  shelfd run --config /etc/shelfd/config.toml     as the service manager starts it
+  shelfd run --data ./data --listen 127.0.0.1:0   on a free port, which it prints
+
+SIGTERM and Ctrl-C finish what was taken and stop; SIGHUP reads the configuration again.
+Exit codes: 0 stopped when told to, 64 usage, 69 the node failed, 75 in use, 78 configuration or environment.")]
+pub struct Args {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// Runs the node until it is told to stop.
+pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
+    let settings = args.settings;
+    let config = settings.load_or_tell(context.out.colour())?;
+    let again = settings.clone();
+    let reload: app::Reload = Box::new(move || again.load().map_err(Box::new));
+    app::run(config, reload).await.map_err(of_app)
+}
+
+fn of_app(failure: app::Failure) -> Failure {
+    let mut message = failure.to_string();
+    let mut source = std::error::Error::source(&failure);
+    while let Some(cause) = source {
+        message = format!("{message}: {cause}");
+        source = cause.source();
+    }
+    let (code, help) = match &failure {
+        app::Failure::Store(OpenError::Locked { .. }) => (Code::TryAgain, None),
+        app::Failure::Store(OpenError::Damaged { .. }) => (
+            Code::Unavailable,
+            Some("shelfd verify DIR says what is wrong, and what is safe"),
+        ),
+        app::Failure::Store(_) => (
+            Code::Configuration,
+            Some("shelfd check looks at everything that a start needs"),
+        ),
+        app::Failure::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => (
+            Code::TryAgain,
+            Some("another process listens there: stop it, or choose another address with --listen"),
+        ),
+        app::Failure::Listen { .. } => (
+            Code::Configuration,
+            Some("choose another address with --listen, or http.listen in the configuration"),
+        ),
+        app::Failure::Telemetry(_) => (Code::Configuration, None),
+        app::Failure::Broken(_) => (
+            Code::Unavailable,
+            Some("the log says what failed; the service manager starts the node again"),
+        ),
+    };
+    let failure = Failure::new(code, message);
+    match help {
+        Some(help) => failure.with_help(help),
+        None => failure,
+    }
+}
