@@ -59,7 +59,7 @@ pub struct Rejected {
     /// Its source as far as it could be read.
     pub source: Option<String>,
     /// What is wrong with it.
-    pub refusal: Refusal,
+    pub refusal: Box<Refusal>,
 }
 
 impl From<Refusal> for Rejected {
@@ -67,7 +67,7 @@ impl From<Refusal> for Rejected {
         Rejected {
             id: None,
             source: None,
-            refusal,
+            refusal: Box::new(refusal),
         }
     }
 }
@@ -107,7 +107,7 @@ impl<'w> Decoder<'w> {
             Row::Object(envelope) => self.event(&envelope).map_err(|refusal| Rejected {
                 id: spoken(envelope.attribute(Attribute::Id)),
                 source: spoken(envelope.attribute(Attribute::Source)),
-                refusal,
+                refusal: Box::new(refusal),
             }),
             Row::Other(kind) => {
                 Err(Refusal::new(Code::MalformedRow, format!("an event is a JSON object, this is {kind}")).into())

@@ -326,7 +326,7 @@ fn what_is_no_json_is_refused_and_what_is_json_is_judged() {
             },
             b'y' => {
                 let refusals: Vec<_> = match whole {
-                    Ok(rows) => rows.into_iter().map(|row| row.unwrap_err().refusal).collect(),
+                    Ok(rows) => rows.into_iter().map(|row| *row.unwrap_err().refusal).collect(),
                     Err(refusal) => vec![refusal],
                 };
                 assert!(

@@ -83,7 +83,7 @@ fn single(body: &[u8], decoder: &mut Decoder<'_>) -> Result<Event, Refusal> {
     decoder.parsed(row).map_err(|rejected| match rejected.refusal.code {
         // JSON it is, so it is a wrong value and not a broken one.
         Code::MalformedRow => Refusal::field(Code::InvalidValue, "", rejected.refusal.detail),
-        _ => rejected.refusal,
+        _ => *rejected.refusal,
     })
 }
 
