@@ -4,7 +4,7 @@ pub(crate) mod arbitrary;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 
 use parking_lot::Mutex;
@@ -28,6 +28,8 @@ pub(crate) struct Disk {
     pub(crate) full: AtomicBool,
     /// Syncs fail, after the bytes have been written.
     pub(crate) deaf: AtomicBool,
+    /// How many of the next syncs fail, after the bytes have been written.
+    pub(crate) hiccups: AtomicU32,
     /// Nothing at all can be read or opened.
     pub(crate) gone: AtomicBool,
 }
@@ -85,11 +87,16 @@ impl StorageBackend for Plug {
 
     fn sync_data(&self) -> io::Result<()> {
         self.0.writable()?;
-        if self.0.deaf.load(Ordering::SeqCst) {
-            Err(io::Error::other("the sync failed"))
-        } else {
-            Ok(())
+        let hiccup = |left: u32| left.checked_sub(1);
+        let fails = self
+            .0
+            .hiccups
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, hiccup)
+            .is_ok();
+        if fails || self.0.deaf.load(Ordering::SeqCst) {
+            return Err(io::Error::other("the sync failed"));
         }
+        Ok(())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {

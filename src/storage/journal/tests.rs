@@ -92,6 +92,29 @@ fn a_failed_sync_is_never_answered_as_durable_and_what_landed_is_shown() {
     assert_eq!(sellable(&store_on(&disk), "a"), expected + 1);
 }
 
+/// Whether it landed after all is redb's to say; what is answered, shown and read back must agree, whichever it is.
+#[test]
+fn one_failed_sync_is_answered_as_what_became_of_it() {
+    for hiccups in 1..5 {
+        let disk = Arc::new(Disk::default());
+        let store = store_on(&disk);
+        assert_eq!(append(&store, &[receipt("a", 1, 5, 1)]), Ok(1));
+        disk.hiccups.store(hiccups, Ordering::SeqCst);
+        let answer = append(&store, &[receipt("a", 2, 5, 2)]);
+        disk.hiccups.store(0, Ordering::SeqCst);
+        if answer.is_ok() {
+            assert_eq!(sellable(&store, "a"), 10);
+        }
+        wait_until_healthy(&store);
+        let last = store.view().durable_seq();
+        assert!(answer.is_err() || last == 2, "answered as durable, and lost");
+        assert_eq!(append(&store, &[receipt("a", last + 1, 1, 3)]), Ok(last + 1));
+        drop(store);
+        let expected = if last == 2 { 11 } else { 6 };
+        assert_eq!(sellable(&store_on(&disk), "a"), expected);
+    }
+}
+
 #[test]
 fn a_disk_that_is_gone_and_comes_back_needs_no_restart() {
     let disk = Arc::new(Disk::default());
