@@ -44,7 +44,7 @@ fn a_wrong_command_line_exits_64_and_says_what_was_expected() {
         (&["events", "write-off", "milk", "1"], "--reason"),
         (&["events", "sale", "milk", "1.5"], "1.5"),
         (&["dead-letters", "discard", "17"], "--reason"),
-        (&["dead-letters", "replay"], "--all"),
+        (&["dead-letters", "replay"], "<ID>"),
         (&["completions", "tcsh"], "bash"),
     ] {
         let output = shelfd(words);

@@ -294,14 +294,16 @@ fn fewer_verdicts_than_rows_are_never_taken_for_success() {
 fn a_node_that_answers_but_is_not_ready_exits_75() {
     let node = Scripted::new(|request, _| {
         if request.line.ends_with("/readyz") {
-            problem(503, "starting", "the journal is being replayed")
+            reply(503, &json!({"status": "starting", "reason": "the journal is being read"}))
         } else {
             reply(200, &json!({"node": "n1", "state": "starting", "uptime_s": 3}))
         }
     });
     let output = node.run(&["status"]);
     assert_eq!(code(&output), 75);
-    assert!(stdout(&output).contains("n1 is starting") && stdout(&output).contains("not ready: the journal is being replayed"));
+    assert!(
+        stdout(&output).contains("n1 is starting") && stdout(&output).contains("not ready: starting: the journal is being read")
+    );
 }
 
 #[test]
@@ -332,15 +334,11 @@ fn colours_are_for_terminals_unless_asked_for() {
 fn changes_are_followed_from_the_cursor_and_filtered() {
     let node = Scripted::new(|_, _| {
         let change = |sku: &str| json!({"warehouse": "main", "sku": sku, "what": "sale", "accounts": {"sellable": 3}});
-        let body = format!(
-            "id: 1\ndata: {}\n\n: beat\n\nid: 2\ndata: {}\n\n",
-            change("bread"),
-            change("milk")
-        );
+        let body = format!(": beat\n\nid: n.2\ndata: {}\n\n", change("milk"));
         Reply(200, "content-type: text/event-stream\r\n", body)
     });
     let mut child = Command::new(env!("CARGO_BIN_EXE_shelfd"))
-        .args(["events", "follow", "--sku", "milk", "--since", "0", "--url", &node.url])
+        .args(["events", "follow", "--sku", "milk", "--since", "n.0", "--url", &node.url])
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::null())
         .spawn()
@@ -352,5 +350,5 @@ fn changes_are_followed_from_the_cursor_and_filtered() {
     child.kill().expect("it runs until it is stopped");
     child.wait().expect("it ends");
     assert!(first.contains("milk") && first.contains("sellable 3"), "{first}");
-    assert_eq!(node.lines()[0], "GET /v1/changes?since=0");
+    assert_eq!(node.lines()[0], "GET /v1/changes?since=n.0&sku=milk");
 }

@@ -1,16 +1,17 @@
 //! `shelfd dead-letters`: events that killed their actor twice, kept with the error, to be replayed, discarded or restored.
 //!
-//! Several at once are named by their ids or by a filter over the list, and each is acted on by itself: one that fails does
-//! not stop the others. Rejected: `discard` without a reason; somebody will ask.
+//! Several at once are named by their ids, or by a filter that the node applies; each is acted on by itself, and one that
+//! fails does not stop the others. Rejected: `discard` without a reason; somebody will ask.
 
 use serde_json::{Value, json};
 
 use super::client::{Query, path};
 use super::exit::{Code, Failure};
 use super::field::Field;
-use super::list::{self, Paging};
-use super::out::note;
-use super::{Context, any};
+use super::list::{self, Column, Paging, left, right};
+use super::out::{Out, Tone, note};
+use super::table::{text, toned};
+use super::{Context, any, arg};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
@@ -21,18 +22,19 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    /// List what waits, grouped by what went wrong
+    /// List them, newest first, or by what went wrong
     List(List),
     /// Try again
     #[command(after_help = "\
 Examples:
-  shelfd dead-letters replay 17
-  shelfd dead-letters replay --matching wms/7          all that mention it")]
+  shelfd dead-letters replay 17 18
+  shelfd dead-letters replay --all --sku milk")]
     Replay(Which),
     /// Put aside, with a reason
     #[command(after_help = "\
 Examples:
-  shelfd dead-letters discard 17 --reason 'test data'")]
+  shelfd dead-letters discard 17 --reason 'test data'
+  shelfd dead-letters discard --all --cause 'overflow' --reason 'sender mended'")]
     Discard(Discard),
     /// Take a discarded one back
     #[command(after_help = "\
@@ -41,31 +43,68 @@ Examples:
     Restore(Which),
 }
 
+/// Which of them.
+#[derive(Debug, Default, clap::Args)]
+struct Filter {
+    /// Only of this warehouse
+    #[arg(short, long, value_parser = arg::id)]
+    warehouse: Option<String>,
+    /// Only of this SKU
+    #[arg(long, value_parser = arg::id)]
+    sku: Option<String>,
+    /// Only those that ended with exactly this error
+    #[arg(long)]
+    cause: Option<String>,
+    /// Only in this state
+    #[arg(long, value_parser = ["open", "replayed", "discarded"])]
+    state: Option<String>,
+}
+
+impl Filter {
+    fn query(&self) -> Query {
+        let pairs = [
+            ("warehouse", &self.warehouse),
+            ("sku", &self.sku),
+            ("cause", &self.cause),
+            ("state", &self.state),
+        ];
+        pairs
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value.clone()?)))
+            .collect()
+    }
+
+    fn is_set(&self) -> bool {
+        !self.query().is_empty()
+    }
+}
+
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  shelfd dead-letters list
-  shelfd dead-letters list --matching milk --json")]
+  shelfd dead-letters list --state open
+  shelfd dead-letters list --by-cause
+  shelfd dead-letters list --sku milk --json")]
 struct List {
-    /// Only those whose JSON contains this text
-    #[arg(long, value_name = "TEXT")]
-    matching: Option<String>,
+    #[command(flatten)]
+    filter: Filter,
+    /// One line for each error, with how many ended by it
+    #[arg(long)]
+    by_cause: bool,
     #[command(flatten)]
     paging: Paging,
 }
 
 #[derive(Debug, clap::Args)]
-#[group(id = "which", required = true, multiple = false)]
 struct Which {
-    /// Their ids
-    #[arg(value_name = "ID", group = "which")]
-    ids: Vec<String>,
-    /// All whose JSON contains this text
-    #[arg(long, value_name = "TEXT", group = "which")]
-    matching: Option<String>,
-    /// All
-    #[arg(long, group = "which")]
+    /// Their ids; or --all
+    #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]
+    ids: Vec<u64>,
+    /// All that the filter lets through: the open ones, and for restore the discarded
+    #[arg(long)]
     all: bool,
+    #[command(flatten)]
+    filter: Filter,
 }
 
 #[derive(Debug, clap::Args)]
@@ -76,6 +115,25 @@ struct Discard {
     #[arg(long)]
     reason: String,
 }
+
+const COLUMNS: &[Column] = &[
+    right("id", |letter| text(letter.word("/id"))),
+    left("state", |letter| {
+        toned(
+            letter.word("/state"),
+            if letter["state"] == "open" { Tone::Bad } else { Tone::Dim },
+        )
+    }),
+    left("recorded", |letter| text(letter.when("/recorded_at"))),
+    left("warehouse", |letter| text(letter.word("/warehouse"))),
+    left("SKU", |letter| text(letter.word("/sku"))),
+    left("event", |letter| {
+        text(letter.word("/event/type").trim_start_matches("inventory."))
+    }),
+    left("source", |letter| text(letter.word("/event/source"))),
+    left("error", |letter| text(letter.word("/error"))),
+    left("trace", |letter| toned(letter.word("/trace_id"), Tone::Dim)),
+];
 
 /// Runs one of the verbs.
 pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
@@ -88,113 +146,95 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
 }
 
 async fn show(list: List, context: &Context) -> Result<(), Failure> {
-    let first = [
-        "id",
-        "state",
-        "at",
-        "recorded_at",
-        "warehouse",
-        "sku",
-        "source",
-        "event",
-        "code",
-        "error",
-        "count",
-        "trace_id",
-    ];
     let path = path(["v1", "dead-letters"]);
-    let Some(text) = &list.matching else {
-        return any::show(context, &path, &Query::new(), list.paging, &first, "no dead letters").await;
-    };
-    let found: Vec<(String, Value)> = matching(context, text).await?;
-    let found: Vec<(String, Value)> = found
-        .into_iter()
-        .take(list.paging.rows(context.out.json).unwrap_or(usize::MAX))
-        .collect();
-    if context.out.json {
-        for (raw, _) in &found {
-            context.out.line(raw)?;
-        }
-    } else if found.is_empty() {
-        note("no dead letter contains that");
-    } else {
-        let items: Vec<Value> = found.into_iter().map(|(_, item)| item).collect();
-        any::table(&context.out, &items, &first).print(&context.out)?;
+    let mut query = list.filter.query();
+    if list.by_cause {
+        query.push(("group", "cause".to_owned()));
+        return any::show(
+            context,
+            &path,
+            &query,
+            list.paging,
+            &["count", "cause", "oldest", "newest"],
+            "no dead letters",
+        )
+        .await;
     }
-    Ok(())
-}
-
-/// Every dead letter that contains a text, as it came and as it reads.
-async fn matching(context: &Context, text: &str) -> Result<Vec<(String, Value)>, Failure> {
-    let mut found = Vec::new();
-    list::each(context, &path(["v1", "dead-letters"]), &Query::new(), None, |raw| {
-        if raw.get().contains(text) {
-            found.push((raw.get().to_owned(), list::value(raw)));
-        }
-        Ok(())
-    })
-    .await?;
-    Ok(found)
+    list::show(context, &path, &query, list.paging, COLUMNS, "no dead letters").await
 }
 
 async fn act(which: Which, verb: &str, body: &Value, context: &Context) -> Result<(), Failure> {
-    let ids = if which.ids.is_empty() {
-        matching(context, which.matching.as_deref().unwrap_or(""))
-            .await?
-            .iter()
-            .flat_map(|(_, item)| ids_of(item))
-            .collect()
-    } else {
-        which.ids
-    };
-    if ids.is_empty() {
-        note("no dead letter matches");
+    if !which.all && which.filter.is_set() {
+        return Err(Failure::usage("a filter goes with --all, not with ids"));
     }
-    let mut failed = 0;
-    for id in &ids {
-        match context.api.post(&path(["v1", "dead-letters", id, verb]), body).await {
-            Ok(answer) if context.out.json => context.out.document(&answer)?,
-            Ok(answer) => {
-                let answer: Value = answer.json().unwrap_or(Value::Null);
-                let outcome = ["/verdict", "/state"]
-                    .iter()
-                    .map(|pointer| answer.word(pointer))
-                    .find(|word| !word.is_empty());
-                context
-                    .out
-                    .line(format!("{id}: {}", outcome.unwrap_or_else(|| format!("{verb} done"))))?;
+    let mut outcome = Outcome::default();
+    if which.all {
+        let path = path(["v1", "dead-letters", verb]);
+        loop {
+            let answer: Value = context.api.post_query(&path, &which.filter.query(), body).await?.json()?;
+            let items = answer.list("/items");
+            let failed_before = outcome.failed;
+            for item in items {
+                outcome.take(&context.out, item, verb)?;
             }
-            Err(error) if error.problem().is_some() && ids.len() > 1 => {
+            // A round in which nothing succeeded would be repeated for ever.
+            let progressed = (outcome.failed - failed_before) < items.len();
+            if answer["more"] != true || !progressed {
+                break;
+            }
+        }
+    }
+    for id in &which.ids {
+        let id = id.to_string();
+        match context.api.post(&path(["v1", "dead-letters", &id, verb]), body).await {
+            Ok(answer) => outcome.take(&context.out, &answer.json()?, verb)?,
+            Err(error) if error.problem().is_some() && which.ids.len() > 1 => {
                 note(format!("shelfd: {id}: {error}"));
-                failed += 1;
+                outcome.all += 1;
+                outcome.failed += 1;
             }
             Err(error) => return Err(error.into()),
         }
     }
-    if failed == 0 {
-        return Ok(());
-    }
-    note(format!("shelfd: {failed} of {} failed", ids.len()));
-    Err(Failure::silent(Code::Data))
+    outcome.end()
 }
 
-/// The ids of a listed item: its own, or those of a group.
-fn ids_of(item: &Value) -> Vec<String> {
-    let own = item.word("/id");
-    if !own.is_empty() {
-        return vec![own];
+/// What came of all of them.
+#[derive(Debug, Default)]
+struct Outcome {
+    all: usize,
+    failed: usize,
+}
+
+impl Outcome {
+    fn take(&mut self, out: &Out, item: &Value, verb: &str) -> Result<(), Failure> {
+        self.all += 1;
+        let failed = item.has("/problem") || matches!(item.word("/verdict").as_str(), "refused" | "dead_letter");
+        self.failed += usize::from(failed);
+        if out.json {
+            return Ok(out.value(item)?);
+        }
+        let words = ["/problem/detail", "/error", "/verdict", "/state"]
+            .iter()
+            .map(|pointer| item.word(pointer));
+        let outcome = words
+            .into_iter()
+            .find(|word| !word.is_empty())
+            .unwrap_or_else(|| format!("{verb} done"));
+        let tone = if failed { Tone::Bad } else { Tone::Good };
+        Ok(out.line(format!("{}: {}", item.word("/id"), out.paint(tone, &outcome)))?)
     }
-    ["/ids", "/items", "/letters"]
-        .iter()
-        .flat_map(|pointer| item.list(pointer))
-        .map(|entry| {
-            if entry.is_object() {
-                entry.word("/id")
-            } else {
-                entry.word("")
-            }
-        })
-        .collect()
+
+    fn end(&self) -> Result<(), Failure> {
+        if self.all == 0 {
+            note("no dead letter matches");
+        }
+        if self.failed == 0 {
+            return Ok(());
+        }
+        note(format!("shelfd: {} of {} failed", self.failed, self.all));
+        Err(Failure::silent(Code::Data))
+    }
 }
 
 #[cfg(test)]
@@ -202,12 +242,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_found_in_single_and_grouped_items() {
-        assert_eq!(ids_of(&json!({"id": 17})), ["17"]);
-        assert_eq!(
-            ids_of(&json!({"error": "e", "items": [{"id": "a"}, {"id": "b"}]})),
-            ["a", "b"]
-        );
-        assert_eq!(ids_of(&json!({"ids": ["a"]})), ["a"]);
+    fn a_replay_that_ends_badly_again_counts_as_failed() {
+        let mut outcome = Outcome::default();
+        let mut out = Out::plain();
+        out.json = false;
+        outcome
+            .take(&out, &json!({"id": 17, "verdict": "applied"}), "replay")
+            .unwrap();
+        assert!(outcome.end().is_ok());
+        outcome
+            .take(&out, &json!({"id": 18, "verdict": "dead_letter"}), "replay")
+            .unwrap();
+        outcome
+            .take(&out, &json!({"id": 19, "problem": {"detail": "d"}}), "replay")
+            .unwrap();
+        assert_eq!((outcome.all, outcome.failed), (3, 2));
+        assert_eq!(outcome.end().map_err(|failure| failure.code), Err(Code::Data));
     }
 }

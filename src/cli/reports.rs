@@ -5,8 +5,11 @@
 
 use super::client::{Path, Query, path};
 use super::exit::Failure;
-use super::list::Paging;
+use super::field::Field;
+use super::list::{self, Column, Paging, left};
+use super::out::Tone;
 use super::stock::Where;
+use super::table::{text, toned};
 use super::{Context, any, arg};
 
 /// The arguments of `shelfd ignored`.
@@ -19,7 +22,7 @@ Examples:
 pub struct Ignored {
     #[command(flatten)]
     place: Where,
-    /// Only what was ignored for this: duplicate, stale, late, refused, dead_letter, …
+    /// Only what was ignored for this: duplicate, refused, stale, included_in_count, recorded or dead_letter
     #[arg(long)]
     why: Option<String>,
     #[command(flatten)]
@@ -63,6 +66,9 @@ pub struct Drift {
     /// Only this warehouse; all without it
     #[arg(short, long, value_parser = arg::id)]
     warehouse: Option<String>,
+    /// Only what this system believes
+    #[arg(long, value_parser = arg::source)]
+    source: Option<String>,
     #[command(flatten)]
     paging: Paging,
 }
@@ -71,62 +77,44 @@ fn of_warehouse(place: &Where, report: &str) -> Path {
     path(["v1", "warehouses", &place.warehouse, report])
 }
 
+const IGNORED: &[Column] = &[
+    left("recorded", |fact| text(fact.when("/recorded_at"))),
+    left("happened", |fact| text(fact.when("/at"))),
+    left("why", |fact| toned(fact.word("/verdict"), Tone::Warn)),
+    left("what", |fact| text(fact.word("/what"))),
+    left("SKU", |fact| text(fact.word("/sku"))),
+    left("source", |fact| text(fact.word("/source"))),
+    left("event", |fact| text(fact.word("/id"))),
+    left("detail", |fact| {
+        text(if fact.has("/problem") {
+            fact.word("/problem/detail")
+        } else {
+            fact.word("/error")
+        })
+    }),
+];
+
 /// What was ignored, and why.
 pub async fn ignored(args: Ignored, context: &Context) -> Result<(), Failure> {
     let query: Query = args.why.map(|why| ("why", why)).into_iter().collect();
-    let first = [
-        "at",
-        "time",
-        "recorded_at",
-        "why",
-        "verdict",
-        "what",
-        "sku",
-        "source",
-        "id",
-        "quantity",
-        "detail",
-    ];
-    any::show(
-        context,
-        &of_warehouse(&args.place, "ignored"),
-        &query,
-        args.paging,
-        &first,
-        "nothing was ignored",
-    )
-    .await
+    let path = of_warehouse(&args.place, "ignored");
+    list::show(context, &path, &query, args.paging, IGNORED, "nothing was ignored").await
 }
 
 /// The promises that no longer fit.
 pub async fn at_risk(args: AtRisk, context: &Context) -> Result<(), Failure> {
-    let first = [
-        "sku",
-        "reservation",
-        "id",
-        "channel",
-        "quantity",
-        "held",
-        "good_until",
-        "expires_at",
-    ];
-    any::show(
-        context,
-        &of_warehouse(&args.place, "at-risk"),
-        &Query::new(),
-        args.paging,
-        &first,
-        "every promise fits",
-    )
-    .await
+    let first = ["sku", "reservation", "quantity", "good_until", "expires_at"];
+    let path = of_warehouse(&args.place, "at-risk");
+    any::show(context, &path, &Query::new(), args.paging, &first, "every promise fits").await
 }
 
 /// Each source's streams and their gaps.
 pub async fn streams(args: Streams, context: &Context) -> Result<(), Failure> {
-    let first = ["source", "stream", "sku", "lot", "seq", "stream_seq", "gaps", "missing", "at"];
+    let first = ["source", "stream", "sku", "lot", "newest", "newest_absolute", "gaps"];
+    let path = of_warehouse(&args.place, "streams");
     any::show(
         context,
-        &of_warehouse(&args.place, "streams"),
+        &path,
         &Query::new(),
         args.paging,
         &first,
@@ -137,17 +125,18 @@ pub async fn streams(args: Streams, context: &Context) -> Result<(), Failure> {
 
 /// Where node, ERP and WMS disagree.
 pub async fn drift(args: Drift, context: &Context) -> Result<(), Failure> {
-    let query: Query = args.warehouse.map(|warehouse| ("warehouse", warehouse)).into_iter().collect();
+    let pairs = [("warehouse", args.warehouse), ("source", args.source)];
+    let query: Query = pairs.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
     let first = [
+        "since",
         "warehouse",
         "sku",
+        "lot",
         "source",
-        "node",
         "book",
-        "reported",
         "believes",
         "difference",
-        "since",
+        "at",
     ];
     any::show(
         context,

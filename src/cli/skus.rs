@@ -7,8 +7,9 @@ use super::client::{Path, Query, path};
 use super::exit::Failure;
 use super::field::Field;
 use super::list::{self, Column, Paging, left, right};
+use super::stock::Where;
 use super::table::text;
-use super::{Context, any, arg};
+use super::{Context, any, arg, stock};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
@@ -31,6 +32,56 @@ enum Verb {
     },
     /// Add an entry, or change what is named of it
     Put(Put),
+    /// Correct a lot's expiry date
+    Lot(Lot),
+    /// Override how many units each channel keeps back of a SKU
+    Buffers(Buffers),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  shelfd skus lot milk L2291 --expires-on 2026-12-01
+  shelfd skus lot milk L2291 --no-expiry -w msk-07")]
+struct Lot {
+    /// The SKU
+    #[arg(value_parser = arg::id)]
+    sku: String,
+    /// The lot
+    #[arg(value_parser = arg::id)]
+    lot: String,
+    /// Its last sellable day
+    #[arg(long, value_name = "DATE", value_parser = arg::date, required_unless_present = "no_expiry")]
+    expires_on: Option<String>,
+    /// It has none
+    #[arg(long, conflicts_with = "expires_on")]
+    no_expiry: bool,
+    #[command(flatten)]
+    place: Where,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  shelfd skus buffers milk web=2 till=0        a channel that is not named goes back to its default
+  shelfd skus buffers milk                     all go back")]
+struct Buffers {
+    /// The SKU
+    #[arg(value_parser = arg::id)]
+    sku: String,
+    /// A channel and the units that it keeps back
+    #[arg(value_name = "CHANNEL=UNITS", value_parser = buffer)]
+    buffers: Vec<(String, u64)>,
+    #[command(flatten)]
+    place: Where,
+}
+
+fn buffer(word: &str) -> Result<(String, u64), String> {
+    let (channel, units) = word.rsplit_once('=').ok_or("expected CHANNEL=UNITS")?;
+    let units = units
+        .parse()
+        .map_err(|_| format!("'{units}' is no quantity: expected a whole number of base units"))?;
+    Ok((arg::id(channel)?, units))
 }
 
 #[derive(Debug, clap::Args)]
@@ -57,7 +108,7 @@ struct Put {
     /// Days from delivery to expiry
     #[arg(long, value_name = "DAYS")]
     shelf_life_days: Option<u32>,
-    /// Its price: a number (the API's smallest currency unit), or text
+    /// Its price: a whole number of minor units, or a decimal such as 129.90
     #[arg(long, value_parser = price)]
     price: Option<Value>,
 }
@@ -106,6 +157,21 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
         }
         Verb::Show { sku } => show(&sku, context).await,
         Verb::Put(put) => change(put, context).await,
+        Verb::Lot(lot) => {
+            let path = path(["v1", "warehouses", &lot.place.warehouse, "skus", &lot.sku, "lots", &lot.lot]);
+            let answer = context.api.put(&path, &json!({"expires_on": lot.expires_on})).await?;
+            stock::print(&context.out, &[answer], true)
+        }
+        Verb::Buffers(buffers) => {
+            let path = path(["v1", "warehouses", &buffers.place.warehouse, "skus", &buffers.sku, "buffers"]);
+            let body: serde_json::Map<String, Value> = buffers
+                .buffers
+                .into_iter()
+                .map(|(channel, units)| (channel, units.into()))
+                .collect();
+            let answer = context.api.put(&path, &body.into()).await?;
+            stock::print(&context.out, &[answer], true)
+        }
     }
 }
 

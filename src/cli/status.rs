@@ -36,7 +36,8 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let (status, ready) = tokio::join!(api.fetch(&status_path, &none), api.fetch(&ready_path, &none));
     let not_ready = match ready {
         Ok(_) => None,
-        Err(error @ (Error::Problem(_) | Error::Unexpected { .. })) => Some(error.to_string()),
+        Err(error @ Error::Problem(_)) => Some(error.to_string()),
+        Err(Error::Unexpected { status: 503, excerpt }) => Some(reason(&excerpt)),
         Err(error) => return Err(error.into()),
     };
     let answer = status?;
@@ -51,6 +52,17 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
         Err(Failure::silent(Code::TryAgain))
     } else {
         Ok(())
+    }
+}
+
+/// Why a node is not ready: `{"status": "degraded", "reason": "…"}`.
+fn reason(body: &str) -> String {
+    let told: Value = serde_json::from_str(body).unwrap_or(Value::Null);
+    let (status, reason) = (told.word("/status"), told.word("/reason"));
+    if reason.is_empty() {
+        body.to_owned()
+    } else {
+        format!("{status}: {reason}")
     }
 }
 

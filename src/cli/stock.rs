@@ -42,7 +42,7 @@ pub struct Args {
     pub skus: Vec<String>,
     #[command(flatten)]
     place: Where,
-    /// Only SKUs with this flag, for instance count_due
+    /// Only SKUs with this flag: count_due, at_risk or expired_stock
     #[arg(long, value_name = "FLAG", conflicts_with = "skus")]
     pub flag: Option<String>,
     /// Only SKUs of which fewer than this many are available
@@ -52,10 +52,10 @@ pub struct Args {
     #[arg(long, value_name = "DAYS", conflicts_with = "skus")]
     pub expiring_within_days: Option<u32>,
     /// What was true at this business time
-    #[arg(long, value_name = "TIME", value_parser = arg::moment)]
+    #[arg(long, value_name = "TIME", value_parser = arg::moment, requires = "skus")]
     pub as_of: Option<String>,
     /// What had been recorded by this time
-    #[arg(long, value_name = "TIME", value_parser = arg::moment)]
+    #[arg(long, value_name = "TIME", value_parser = arg::moment, requires = "skus")]
     pub known_at: Option<String>,
     #[command(flatten)]
     paging: Paging,
@@ -136,7 +136,8 @@ pub fn available(item: &Value) -> String {
     parts.join(", ")
 }
 
-fn print(out: &Out, found: &[Answer], with_lots: bool) -> Result<(), Failure> {
+/// Prints SKUs as they were answered; one with its lots.
+pub fn print(out: &Out, found: &[Answer], with_lots: bool) -> Result<(), Failure> {
     if out.json {
         for answer in found {
             out.document(answer)?;

@@ -321,7 +321,7 @@ async fn refused(response: reqwest::Response) -> Error {
             Some(problem) => Error::Problem(Box::new(problem)),
             None => Error::Unexpected {
                 status: status.as_u16(),
-                excerpt: body.chars().take(200).collect(),
+                excerpt: body.chars().take(1000).collect(),
             },
         },
     }

@@ -24,12 +24,13 @@ const PAUSE: Duration = Duration::from_secs(1);
 Examples:
   shelfd events follow                          everything, from now on
   shelfd events follow --sku milk -w msk-07
+  shelfd events follow --since start            from the oldest fact that is kept
   shelfd events follow --json --since CURSOR    for a program; each line is a change
 Ends with Ctrl-C.")]
 pub struct Args {
-    /// Go on after this cursor
-    #[arg(long, value_name = "CURSOR")]
-    pub since: Option<String>,
+    /// Where to begin: a cursor, `now`, or `start` for the oldest fact that is kept
+    #[arg(long, value_name = "CURSOR", default_value = "now")]
+    pub since: String,
     /// Only this warehouse
     #[arg(short, long, value_parser = arg::id)]
     pub warehouse: Option<String>,
@@ -47,15 +48,24 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
 }
 
 async fn follow(args: &Args, context: &Context) -> Result<(), Failure> {
-    let mut cursor = args.since.clone();
+    // `now` is made a cursor first, so that a connection that breaks before its first change misses nothing.
+    let mut cursor = match args.since.as_str() {
+        "start" => None,
+        "now" => Some(newest(context).await?),
+        cursor => Some(cursor.to_owned()),
+    };
     // The first connection must succeed; later ones are tried until they do.
     let mut opened = false;
     loop {
-        let query: Query = cursor.clone().map(|cursor| ("since", cursor)).into_iter().collect();
+        let pairs = [("since", &cursor), ("warehouse", &args.warehouse), ("sku", &args.sku)];
+        let query: Query = pairs
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value.clone()?)))
+            .collect();
         match context.api.stream(&path(["v1", "changes"]), &query).await {
             Ok(response) => {
                 opened = true;
-                match print_all(args, context, Stream::new(response), &mut cursor).await? {
+                match print_all(context, Stream::new(response), &mut cursor).await? {
                     Some(error) => note(format!("shelfd: {error}; connecting again")),
                     None => note("shelfd: the node closed the stream; connecting again"),
                 }
@@ -67,20 +77,22 @@ async fn follow(args: &Args, context: &Context) -> Result<(), Failure> {
     }
 }
 
+/// The cursor behind the newest change.
+async fn newest(context: &Context) -> Result<String, Failure> {
+    let query = vec![("since", "now".to_owned())];
+    let page: Value = context.api.get(&path(["v1", "changes"]), &query).await?;
+    Ok(page.word("/next"))
+}
+
 /// Prints the changes of one connection. Answers why it ended.
-async fn print_all(
-    args: &Args,
-    context: &Context,
-    mut stream: Stream,
-    cursor: &mut Option<String>,
-) -> Result<Option<Error>, Failure> {
+async fn print_all(context: &Context, mut stream: Stream, cursor: &mut Option<String>) -> Result<Option<Error>, Failure> {
     loop {
         match stream.next().await {
             Ok(Some(event)) => {
                 if !event.id.is_empty() {
                     *cursor = Some(event.id.clone());
                 }
-                print(args, &context.out, &event)?;
+                print(&context.out, &event)?;
             }
             Ok(None) => return Ok(None),
             Err(error) => return Ok(Some(error)),
@@ -88,14 +100,10 @@ async fn print_all(
     }
 }
 
-fn print(args: &Args, out: &Out, event: &Event) -> Result<(), Failure> {
+fn print(out: &Out, event: &Event) -> Result<(), Failure> {
     let Ok(change) = serde_json::from_str::<Value>(&event.data) else {
         return Ok(out.line(&event.data)?);
     };
-    let wanted = |asked: &Option<String>, pointer: &str| asked.as_ref().is_none_or(|asked| change.word(pointer) == *asked);
-    if !wanted(&args.warehouse, "/warehouse") || !wanted(&args.sku, "/sku") {
-        return Ok(());
-    }
     if out.json {
         out.line(event.data.replace('\n', " "))?
     } else {

@@ -125,7 +125,7 @@ async fn watch(api: Client, interval: Duration, heard: mpsc::Sender<Heard>) {
 async fn follow(api: Client, pause: Duration, heard: mpsc::Sender<Heard>) {
     let mut cursor: Option<String> = None;
     loop {
-        let query: Query = cursor.clone().map(|cursor| ("since", cursor)).into_iter().collect();
+        let query: Query = vec![("since", cursor.clone().unwrap_or_else(|| "now".to_owned()))];
         if let Ok(response) = api.stream(&path(["v1", "changes"]), &query).await {
             let mut stream = Stream::new(response);
             while let Ok(Some(event)) = stream.next().await {
