@@ -102,6 +102,15 @@ impl Snapshotter {
     }
 }
 
+/// A pass that is given up half-way gives its marks back: the next one would call complete what this one never wrote.
+impl Drop for Snapshotter {
+    fn drop(&mut self) {
+        if let Some(pass) = self.pass.take() {
+            self.shared.view.dirty.lock().merge(pass.dirty);
+        }
+    }
+}
+
 /// Takes up to `limit` marks (at least one).
 fn take(dirty: &mut Dirty, limit: usize) -> Dirty {
     let mut taken = Dirty::default();

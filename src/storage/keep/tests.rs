@@ -286,6 +286,25 @@ fn an_ended_basket_is_forgotten_after_the_window_and_a_held_one_is_not() {
 }
 
 #[test]
+fn a_pass_that_is_given_up_half_way_loses_nothing() {
+    let disk = Arc::new(Disk::default());
+    let store = store_on(&disk);
+    let entry = |number: u64| Subject::Catalogue {
+        sku: Id::new(&format!("s-{number:05}")).unwrap(),
+        entry: "x".repeat(200).into(),
+    };
+    let facts: Vec<Stored> = (0..3_000)
+        .map(|number| fact("", number, Outcome::APPLIED, entry(number)))
+        .collect();
+    append(&store, &facts).unwrap();
+    let mut first = store.keeper();
+    assert!(first.snapshot(Time(0)).unwrap(), "the pass goes on");
+    drop(first);
+    settle(&mut store.keeper(), Time(0));
+    assert_eq!(store_on(&copy(&disk)).view().catalogue(None, usize::MAX).len(), 3_000);
+}
+
+#[test]
 fn a_change_without_movement_has_a_ledger_too() {
     let disk = Arc::new(Disk::default());
     let store = store_on(&disk);
