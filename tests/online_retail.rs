@@ -193,6 +193,12 @@ fn the_ledger_explains_the_busiest_sku(node: &Node, model: &Model, rows: &[Row])
         .rev()
         .filter(|line| line["verdict"] != "refused")
         .map(|line| line["document"].as_str().unwrap_or_default().to_owned());
+    let newest = rows.iter().rfind(|row| row.sku == *busiest).map(|row| row.cells[5].as_str());
+    assert_eq!(
+        lines[0]["extensions"]["price"].as_str(),
+        newest,
+        "the kept column is not in the ledger"
+    );
     let applied = rows
         .iter()
         .zip(&model.outcomes)

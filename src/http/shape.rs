@@ -284,6 +284,9 @@ pub struct FactView {
     pub document: Option<String>,
     /// The trace in which it came.
     pub trace_id: Option<String>,
+    /// What else came with the event: CloudEvents attributes and extensions, as received.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extensions: Option<serde_json::Value>,
     /// Units moved.
     pub moves: Vec<MoveView>,
     /// The accounts after it.
@@ -339,6 +342,7 @@ pub fn fact(of: &Fact, calendar: &Calendar) -> FactView {
         reason: own(&of.origin.reason),
         document: own(&of.origin.document),
         trace_id: of.origin.trace.as_deref().map(trace_id),
+        extensions: of.origin.extensions.as_deref().and_then(|kept| serde_json::from_str(kept).ok()),
         ..FactView::default()
     };
     match &of.outcome {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::report::grouped;
 use crate::cli::out::note;
 
 /// How often a line is written where there is no terminal.
@@ -23,7 +24,7 @@ impl Progress {
     /// Of `total` rows, `first` are done already.
     pub fn new(total: u64, first: u64) -> Progress {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{bar:32} {human_pos} of {human_len} rows, {per_sec}, {eta} left {msg}");
+            let style = ProgressStyle::with_template("{bar:32} {human_pos} of {human_len} rows, {msg}{eta} left");
             let bar = ProgressBar::new(total)
                 .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
                 .with_position(first);
@@ -42,10 +43,18 @@ impl Progress {
     /// So many rows of the table are done.
     pub fn at(&mut self, rows: u64) {
         match &self.bar {
-            Some(bar) => bar.set_position(rows),
+            Some(bar) => {
+                bar.set_position(rows);
+                bar.set_message(format!("{} rows/s, ", grouped(self.rate(rows))));
+            }
             None if self.line_at.elapsed() >= LINE_EVERY => {
                 self.line_at = Instant::now();
-                note(format!("{rows} of {} rows, {} rows/s", self.total, self.rate(rows)));
+                note(format!(
+                    "{} of {} rows, {} rows/s",
+                    grouped(rows),
+                    grouped(self.total),
+                    grouped(self.rate(rows))
+                ));
             }
             None => {}
         }
