@@ -5,7 +5,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -76,8 +76,9 @@ pub async fn run(config: Config, reload: Reload) -> Result<(), Failure> {
     systemd::status("reading the journal");
     let house = House::open(&config, stock::decide).await?;
     let (stop, stopping) = watch::channel(false);
+    let prometheus = Arc::new(prometheus);
     let render = {
-        let node = house.node.clone();
+        let (node, prometheus) = (house.node.clone(), prometheus.clone());
         Arc::new(move || {
             metrics::observe(&node);
             prometheus.render()
@@ -94,7 +95,9 @@ pub async fn run(config: Config, reload: Reload) -> Result<(), Failure> {
     systemd::ready("taking events");
     let journal = house.node.store().journal().clone();
     tokio::spawn(systemd::feed_watchdog(move || metrics::progress(&journal)));
+    let upkeep = tokio::spawn(upkeep(prometheus));
     let end = wait(&house, config, reload, &logs).await;
+    upkeep.abort();
     systemd::stopping("finishing what was taken");
     house.node.stop_taking();
     stop.send_replace(true);
@@ -103,6 +106,15 @@ pub async fn run(config: Config, reload: Reload) -> Result<(), Failure> {
     }
     house.close().await;
     end
+}
+
+/// Keeps the metrics' distributions small also when nobody asks for them.
+async fn upkeep(prometheus: Arc<telemetry::Metrics>) {
+    let mut every = tokio::time::interval(Duration::from_secs(5));
+    loop {
+        every.tick().await;
+        prometheus.upkeep();
+    }
 }
 
 /// Waits for a signal or for the tree to give up.
@@ -195,6 +207,7 @@ impl House {
             tuning: tuning(config),
             counters: Counters::default(),
             duplicates: RecentDuplicates::default(),
+            steps: Arc::default(),
             forwarder: ArcSwapOption::empty(),
         });
         let router = Router::new(shared);
@@ -352,9 +365,4 @@ fn http_options(config: &Config, metrics: Arc<dyn Fn() -> String + Send + Sync>)
         finish_within: FINISH_WITHIN,
         metrics,
     }
-}
-
-/// The path of the store's file in a data directory, for messages.
-pub fn store_file(directory: &Path) -> PathBuf {
-    directory.join(crate::storage::store::FILE)
 }

@@ -35,8 +35,14 @@ pub fn observe(node: &Node) {
         gauge!("shelfd_reservations_held", "warehouse" => label).set(view.held_count(warehouse.as_str()) as f64);
     }
     gauge!("shelfd_dead_letters").set(view.dead_letters(None, None, usize::MAX).len() as f64);
-    let file = crate::app::store_file(shared.store.path());
-    gauge!("shelfd_store_bytes").set(std::fs::metadata(file).map_or(0.0, |file| file.len() as f64));
+    gauge!("shelfd_store_bytes").set(std::fs::metadata(shared.store.path()).map_or(0.0, |file| file.len() as f64));
+    // While the store is being reopened there is nothing to say of it.
+    if let Ok(figures) = shared.store.figures() {
+        gauge!("shelfd_ids_remembered").set(figures.ids as f64);
+        gauge!("shelfd_ledger_index_seq").set(figures.indexed_seq as f64);
+        gauge!("shelfd_snapshot_seq").set(figures.snapshot_seq as f64);
+        counter!("shelfd_id_disk_reads_total").absolute(figures.id_reads);
+    }
     if let Ok(disk) = rustix::fs::statvfs(shared.store.path()) {
         gauge!("shelfd_disk_free_bytes").set((disk.f_bavail * disk.f_frsize) as f64);
     }

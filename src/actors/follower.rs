@@ -36,11 +36,18 @@ pub struct Look;
 /// See the module.
 pub struct Follower;
 
+/// A step, and the sign that it is alive: it may still run when its follower has been stopped.
+struct Live {
+    step: Step,
+    /// Dropped after the step: see [`Shared::steps`].
+    _sign: Arc<()>,
+}
+
 /// What a follower keeps: its step is away while it runs.
 pub struct Following {
     shared: Arc<Shared>,
     job: Job,
-    step: Option<Step>,
+    live: Option<Live>,
 }
 
 impl Actor for Follower {
@@ -51,19 +58,22 @@ impl Actor for Follower {
     async fn pre_start(&self, myself: ActorRef<Look>, (shared, job): Self::Arguments) -> Result<Following, ActorProcessingErr> {
         // Not at once: a start has better things to do than to look back.
         myself.send_after(job.every, || Look);
-        let step = Some((job.step)(&shared));
-        Ok(Following { shared, job, step })
+        let live = Some(Live {
+            step: (job.step)(&shared),
+            _sign: shared.steps.clone(),
+        });
+        Ok(Following { shared, job, live })
     }
 
     async fn handle(&self, myself: ActorRef<Look>, _: Look, state: &mut Following) -> Result<(), ActorProcessingErr> {
-        let Some(mut step) = state.step.take() else { return Ok(()) };
+        let Some(mut live) = state.live.take() else { return Ok(()) };
         let shared = state.shared.clone();
-        let (step, more) = tokio::task::spawn_blocking(move || {
-            let more = step(&shared);
-            (step, more)
+        let (live, more) = tokio::task::spawn_blocking(move || {
+            let more = (live.step)(&shared);
+            (live, more)
         })
         .await?;
-        state.step = Some(step);
+        state.live = Some(live);
         match more? {
             true => myself.cast(Look)?,
             false => drop(myself.send_after(state.job.every, || Look)),

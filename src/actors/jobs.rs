@@ -2,7 +2,8 @@
 //!
 //! A store that refuses writes is a state that heals by itself, not a reason to die: a step that meets it waits for the next look.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::follower::{Job, Step};
 use super::shared::Shared;
@@ -58,8 +59,22 @@ fn heard(step: Result<bool, KeepError>) -> Result<bool, String> {
     }
 }
 
-/// The last steps before the store is closed: a whole snapshot, so that the next start is short.
+/// How long a stop waits for background steps that are underway.
+const STEPS_WITHIN: Duration = Duration::from_secs(3);
+
+/// The last steps before the store is closed: a whole snapshot, so that the next start is short. It must not run beside a step
+/// that was underway when the tree was stopped, so it waits for that; when it takes too long, the snapshot is left out.
 pub fn finish(shared: &Shared) {
+    let until = Instant::now() + STEPS_WITHIN;
+    while Arc::strong_count(&shared.steps) > 1 {
+        if Instant::now() > until {
+            tracing::warn!(
+                "a background step is still running; the last snapshot is left out, the next start reads more of the journal"
+            );
+            return shared.store.close();
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
     let mut keeper: Keeper = shared.store.keeper();
     if let Err(error) = keeper.finish(shared.clock.now()) {
         tracing::warn!(%error, "the last snapshot was not written; the next start reads more of the journal, and nothing is lost");

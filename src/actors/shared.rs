@@ -124,6 +124,8 @@ pub struct Shared {
     pub counters: Counters,
     /// The newest duplicates, for those who ask what was ignored.
     pub duplicates: RecentDuplicates,
+    /// Held by every background step that is alive, so that a stop can wait for the last one.
+    pub steps: Arc<()>,
     /// Who tells the other warehouse of a transfer.
     pub forwarder: ArcSwapOption<ActorRef<forwarder::Msg>>,
 }

@@ -8,6 +8,7 @@ mod backend;
 pub mod codec;
 mod cursor;
 pub mod database;
+mod figures;
 pub mod journal;
 pub mod keep;
 pub mod ledger;

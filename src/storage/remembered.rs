@@ -152,6 +152,11 @@ impl Generation {
         }
     }
 
+    /// How many ids it remembers.
+    pub(crate) fn ids(&self) -> usize {
+        self.ids.iter().map(|shard| shard.read().len()).sum()
+    }
+
     fn shard(&self, hash: u64) -> &Ids {
         &self.ids[(hash >> 32) as usize % SHARDS]
     }

@@ -90,8 +90,14 @@ impl Journal {
             self.tell(batch, &Ok(()));
             return;
         }
-        match self.write(&mut batch) {
-            Ok(()) => self.landed(batch),
+        let (began, facts) = (Instant::now(), batch.folds.len());
+        let written = self.write(&mut batch);
+        metrics::histogram!("shelfd_commit_seconds").record(began.elapsed().as_secs_f64());
+        match written {
+            Ok(()) => {
+                metrics::histogram!("shelfd_commit_facts").record(facts as f64);
+                self.landed(batch);
+            }
             Err(error) => self.failed(batch, &error),
         }
     }
