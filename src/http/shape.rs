@@ -342,7 +342,11 @@ pub fn fact(of: &Fact, calendar: &Calendar) -> FactView {
         reason: own(&of.origin.reason),
         document: own(&of.origin.document),
         trace_id: of.origin.trace.as_deref().map(trace_id),
-        extensions: of.origin.extensions.as_deref().and_then(|kept| serde_json::from_str(kept).ok()),
+        extensions: of
+            .origin
+            .extensions
+            .as_deref()
+            .and_then(|kept| serde_json::from_str(kept).ok()),
         ..FactView::default()
     };
     match &of.outcome {
