@@ -241,3 +241,17 @@ fn top_does_not_draw_into_a_pipe_unless_asked_to() {
         69
     );
 }
+
+#[test]
+fn a_directory_without_a_store_is_never_called_sound() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for path in [dir.path().join("missing"), dir.path().to_owned()] {
+        let output = shelfd(&["verify", path.to_str().expect("UTF-8")]);
+        assert_eq!(code(&output), 65, "{}{}", stdout(&output), stderr(&output));
+        assert!(
+            stderr(&output).contains(dir.path().to_str().expect("UTF-8")),
+            "{}",
+            stderr(&output)
+        );
+    }
+}

@@ -37,6 +37,7 @@ pub mod status;
 pub mod stock;
 pub mod table;
 pub mod top;
+pub mod verify;
 pub mod warehouses;
 
 /// Worker threads of the runtime: two beat every other split on the machines this runs on.
@@ -122,6 +123,8 @@ pub enum Verb {
     Import(import::Args),
     /// Drive a node and print throughput and percentiles
     Bench(bench::Args),
+    /// Check a stopped node's store: every checksum, sequence and invariant
+    Verify(verify::Args),
     /// Print the completions of a shell
     Completions(completions::Args),
     /// Print the manual page, or write one for each verb into a directory
@@ -180,6 +183,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Verb::DeadLetters(args) => dead_letters::run(args, &context).await,
         Verb::Check(args) => check::run(args, &context).await,
         Verb::Top(args) => top::run(args, &context).await,
+        Verb::Verify(args) => verify::run(args, &context).await,
         Verb::Status(args) => status::run(args, &context).await,
         Verb::Import(args) => import::run(args, &context).await,
         Verb::Bench(args) => bench::run(args, &context).await,
