@@ -335,81 +335,84 @@ event = "return"
 event = "sale"
 "#;
 
+    /// What is replaced in the good mapping, by what, and what must be said of it.
+    const TYPOS: &[(&str, &str, &str)] = &[
+        (
+            "copies = ",
+            "copys = ",
+            "m.toml:3:1: unknown key `copys`; did you mean `copies`?",
+        ),
+        (
+            "quantity =",
+            "quantty =",
+            "m.toml:7:1: unknown key `quantty` in columns; did you mean `quantity`?",
+        ),
+        (
+            "\"return\"",
+            "\"retrun\"",
+            "m.toml:16:9: `rules.event` cannot be `retrun`; did you mean `return`?",
+        ),
+        (
+            "starts_with",
+            "startswith",
+            "m.toml:15:24: unknown key `startswith` in rules.when.InvoiceNo; did you mean `starts_with`?",
+        ),
+        (
+            "\"several\"",
+            "2",
+            "m.toml:3:10: `copies` must be a text in quotes, not an integer",
+        ),
+        (
+            "warehouse = \"main\"",
+            "warehouse = \"a/b\"",
+            "m.toml:2:13: `warehouse` must not contain '/'",
+        ),
+        (
+            "{ starts_with = \"C\" }",
+            "\"C\"",
+            "m.toml:15:10: `when` must say what `InvoiceNo` is",
+        ),
+        (
+            "event = \"return\"",
+            "event = \"adjustment\"",
+            "m.toml:14:1: a rule with `event = \"adjustment\"` needs a `reason`",
+        ),
+        (
+            "event = \"sale\"",
+            "event = \"sale\"\nto = \"quarantine\"",
+            "`to` is only for `event = \"return\"`",
+        ),
+        (
+            "when = { InvoiceNo = { starts_with = \"C\" } }\n",
+            "",
+            "m.toml:17:1: this rule is never reached",
+        ),
+        ("warehouse = \"main\"\n", "", "`warehouse` is missing"),
+        ("copies = \"several\"\n", "", "`copies` is missing"),
+        ("sku = \"StockCode\"\n", "", "m.toml:5:1: `columns.sku` is missing"),
+        (
+            "formats = [",
+            "formats = [1, ",
+            "`time.formats` must be a text in quotes, or a list of them",
+        ),
+        (
+            "[time]",
+            "[keep]\nPrice = \"UnitPrice\"\n[time]",
+            "m.toml:11:1: `keep.Price`: a name is up to 20 lower-case",
+        ),
+        (
+            "[time]",
+            "[keep]\ntime = \"UnitPrice\"\n[time]",
+            "m.toml:11:1: `keep.time`: an event has a `time` of its own",
+        ),
+        ("[[rules]]", "[rules]", "m.toml:"),
+        ("= \"main\"", "= \"main", "m.toml:2:"),
+    ];
+
     #[test]
     fn a_typo_is_answered_with_its_place_and_what_was_meant() {
         assert!(Mapping::parse("m.toml", GOOD).is_ok());
-        for (from, to, expected) in [
-            (
-                "copies = ",
-                "copys = ",
-                "m.toml:3:1: unknown key `copys`; did you mean `copies`?",
-            ),
-            (
-                "quantity =",
-                "quantty =",
-                "m.toml:7:1: unknown key `quantty` in columns; did you mean `quantity`?",
-            ),
-            (
-                "\"return\"",
-                "\"retrun\"",
-                "m.toml:16:9: `rules.event` cannot be `retrun`; did you mean `return`?",
-            ),
-            (
-                "starts_with",
-                "startswith",
-                "m.toml:15:24: unknown key `startswith` in rules.when.InvoiceNo; did you mean `starts_with`?",
-            ),
-            (
-                "\"several\"",
-                "2",
-                "m.toml:3:10: `copies` must be a text in quotes, not an integer",
-            ),
-            (
-                "warehouse = \"main\"",
-                "warehouse = \"a/b\"",
-                "m.toml:2:13: `warehouse` must not contain '/'",
-            ),
-            (
-                "{ starts_with = \"C\" }",
-                "\"C\"",
-                "m.toml:15:10: `when` must say what `InvoiceNo` is",
-            ),
-            (
-                "event = \"return\"",
-                "event = \"adjustment\"",
-                "m.toml:14:1: a rule with `event = \"adjustment\"` needs a `reason`",
-            ),
-            (
-                "event = \"sale\"",
-                "event = \"sale\"\nto = \"quarantine\"",
-                "`to` is only for `event = \"return\"`",
-            ),
-            (
-                "when = { InvoiceNo = { starts_with = \"C\" } }\n",
-                "",
-                "m.toml:17:1: this rule is never reached",
-            ),
-            ("warehouse = \"main\"\n", "", "`warehouse` is missing"),
-            ("copies = \"several\"\n", "", "`copies` is missing"),
-            ("sku = \"StockCode\"\n", "", "m.toml:5:1: `columns.sku` is missing"),
-            (
-                "formats = [",
-                "formats = [1, ",
-                "`time.formats` must be a text in quotes, or a list of them",
-            ),
-            (
-                "[time]",
-                "[keep]\nPrice = \"UnitPrice\"\n[time]",
-                "m.toml:11:1: `keep.Price`: a name is up to 20 lower-case",
-            ),
-            (
-                "[time]",
-                "[keep]\ntime = \"UnitPrice\"\n[time]",
-                "m.toml:11:1: `keep.time`: an event has a `time` of its own",
-            ),
-            ("[[rules]]", "[rules]", "m.toml:"),
-            ("= \"main\"", "= \"main", "m.toml:2:"),
-        ] {
+        for (from, to, expected) in TYPOS {
             let broken = GOOD.replacen(from, to, 1);
             assert_ne!(broken, GOOD, "{from}");
             let problem = Mapping::parse("m.toml", &broken).unwrap_err().to_string();

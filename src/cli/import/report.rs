@@ -66,47 +66,7 @@ impl Report<'_> {
             text += &format!(", resumed after row {}", grouped(self.resumed_after));
         }
         text.push('\n');
-        let found = match tally.found_units {
-            0 => String::new(),
-            units => format!("the book was short, so {} units were found", grouped(units.unsigned_abs())),
-        };
-        let rejected = codes(&tally.rejected);
-        let lines: [(&str, u64, String, Tone); 9] = [
-            ("applied", tally.applied, found, Tone::Good),
-            (
-                "duplicates",
-                tally.duplicates,
-                "taken before, nothing moved".to_owned(),
-                Tone::Good,
-            ),
-            (
-                "in a count",
-                tally.included_in_count,
-                "a later count includes them".to_owned(),
-                Tone::Good,
-            ),
-            ("stale", tally.stale, "older than what the node knows".to_owned(), Tone::Warn),
-            ("recorded", tally.recorded, "noted, nothing moved".to_owned(), Tone::Good),
-            (
-                "dead letters",
-                tally.dead_letters,
-                "see `shelfd dead-letters`".to_owned(),
-                Tone::Bad,
-            ),
-            ("refused", tally.refused.values().sum(), codes(&tally.refused), Tone::Bad),
-            (
-                "refused before",
-                tally.refused_before.values().sum(),
-                "not sent again; --retry-refused sends them".to_owned(),
-                Tone::Warn,
-            ),
-            (
-                "rejected",
-                tally.rejected.values().sum(),
-                format!("not sent: {rejected}"),
-                Tone::Bad,
-            ),
-        ];
+        let lines = headings(tally);
         for (name, count, remark, tone) in lines.into_iter().filter(|(_, count, ..)| *count > 0) {
             text += &format!(
                 "  {} {:>11}  {}",
@@ -121,6 +81,51 @@ impl Report<'_> {
         }
         text
     }
+}
+
+/// Name, rows, remark and tone of each heading.
+fn headings(tally: &Tally) -> [(&'static str, u64, String, Tone); 9] {
+    let found = match tally.found_units {
+        0 => String::new(),
+        units => format!("the book was short, so {} units were found", grouped(units.unsigned_abs())),
+    };
+    let rejected = codes(&tally.rejected);
+    [
+        ("applied", tally.applied, found, Tone::Good),
+        (
+            "duplicates",
+            tally.duplicates,
+            "taken before, nothing moved".to_owned(),
+            Tone::Good,
+        ),
+        (
+            "in a count",
+            tally.included_in_count,
+            "a later count includes them".to_owned(),
+            Tone::Good,
+        ),
+        ("stale", tally.stale, "older than what the node knows".to_owned(), Tone::Warn),
+        ("recorded", tally.recorded, "noted, nothing moved".to_owned(), Tone::Good),
+        (
+            "dead letters",
+            tally.dead_letters,
+            "see `shelfd dead-letters`".to_owned(),
+            Tone::Bad,
+        ),
+        ("refused", tally.refused.values().sum(), codes(&tally.refused), Tone::Bad),
+        (
+            "refused before",
+            tally.refused_before.values().sum(),
+            "not sent again; --retry-refused sends them".to_owned(),
+            Tone::Warn,
+        ),
+        (
+            "rejected",
+            tally.rejected.values().sum(),
+            format!("not sent: {rejected}"),
+            Tone::Bad,
+        ),
+    ]
 }
 
 /// `insufficient_stock 747, unit_mismatch 2`.
