@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use clap::ArgAction;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
 use self::door::Door;
@@ -71,6 +71,7 @@ fn rate(text: &str) -> Result<f64, String> {
 
 /// Runs the demo to its end.
 pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
+    let mut stop = Stop::listen()?;
     let named = scratch::url_was_typed().then_some(&context.api);
     let fed = node::open(named, &args.listen, args.keep)?;
     let store = fed.own.as_ref().map(|node| node.store().display().to_string());
@@ -85,18 +86,19 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let mut door = Door::new(fed.api.clone());
     let began = Instant::now();
     let mut live = Live::default();
-    let mut stop = Box::pin(asked_to_stop(args.for_s));
     let told = tokio::select! {
         told = morning(&mut story, &mut door, &mut live, &now) => Some(told?),
-        stopped = interrupted() => { stopped?; None }
+        () = stop.asked() => None,
     };
     if told.is_some() {
         feed.morning(door.url(), kept, &door.tally, began.elapsed().as_secs_f64(), &story)?;
         let mut ticks = tokio::time::interval(Duration::from_secs_f64(1.0 / args.rate));
+        let mut over = std::pin::pin!(over(args.for_s));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                stopped = &mut stop => { stopped?; break }
+                () = stop.asked() => break,
+                () = &mut over => break,
                 _ = ticks.tick() => {
                     let step = live.step(&mut story, &mut door).await?;
                     if !matches!(step, Step::Nothing) {
@@ -116,19 +118,34 @@ async fn morning(story: &mut Story, door: &mut Door, live: &mut Live, now: &jiff
     Ok(live.baskets_of_the_morning(story, door).await?)
 }
 
-/// Ends with Ctrl-C, `kill`, or the time that was given for the day.
-async fn asked_to_stop(seconds: Option<u64>) -> Result<(), Failure> {
-    let Some(seconds) = seconds else { return interrupted().await };
-    tokio::select! {
-        stopped = interrupted() => stopped,
-        () = tokio::time::sleep(Duration::from_secs(seconds)) => Ok(()),
+/// Ctrl-C and `kill`. Listened to from the beginning to the end: one that comes between two things that the demo does is not
+/// lost, as it would be if each of them listened for itself.
+struct Stop {
+    typed: Signal,
+    terminated: Signal,
+}
+
+impl Stop {
+    fn listen() -> Result<Stop, Failure> {
+        Ok(Stop {
+            typed: signal(SignalKind::interrupt())?,
+            terminated: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Ends when one of them comes, or has come.
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.typed.recv() => {}
+            _ = self.terminated.recv() => {}
+        }
     }
 }
 
-async fn interrupted() -> Result<(), Failure> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        typed = tokio::signal::ctrl_c() => Ok(typed?),
-        _ = terminate.recv() => Ok(()),
+/// Ends after so many seconds, or never.
+async fn over(seconds: Option<u64>) {
+    match seconds {
+        Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
+        None => std::future::pending().await,
     }
 }

@@ -86,7 +86,7 @@ impl Story {
                 extra,
             }));
         };
-        let ahead = at.checked_add(20.minutes()).unwrap_or_else(|_| at.clone());
+        let ahead = at.checked_add(1.day()).unwrap_or_else(|_| at.clone());
         mistake(self, wms, "receipt", at, json!({"quantity": 12, "warehouse": "msk-7"}));
         mistake(self, wms, "receipt", at, json!({"quantity": 12, "unit": "kg"}));
         mistake(self, SITES[site].tills[0], "sale", at, json!({"quantity": 0}));
