@@ -15,6 +15,7 @@ use axum::body::Body;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -25,6 +26,8 @@ use crate::actors::node::Node;
 
 /// HTTP/2 streams of one connection at once.
 const MAX_STREAMS: u32 = 256;
+/// Descriptors that are not for connections: the store, the listener, the runtime, and those just turned away.
+const OTHER_DESCRIPTORS: usize = 128;
 /// The most bytes that hyper keeps of one request's head.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
@@ -129,7 +132,8 @@ pub(super) async fn run(
     options: HttpOptions,
     mut shutdown: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let places = Arc::new(Semaphore::new(options.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
+    let places = places(options.max_connections);
+    let all = u32::try_from(places.available_permits()).unwrap_or(u32::MAX);
     let options = Arc::new(options);
     let builder = Arc::new(builder(&options));
     loop {
@@ -157,11 +161,36 @@ pub(super) async fn run(
         tokio::spawn(connection(stream, place, router, node, options, builder, shutdown.clone()));
     }
     drop(listener);
-    let all = u32::try_from(options.max_connections).unwrap_or(u32::MAX);
     if timeout(options.finish_within, places.acquire_many(all)).await.is_err() {
         tracing::warn!("connections were still open when the time to finish them was over; they are cut");
     }
     Ok(())
+}
+
+/// As many places as connections are allowed and as the process has descriptors for, less some for the store: without
+/// that bound idle connections would use up the descriptors, and further ones would wait instead of being told.
+fn places(max_connections: usize) -> Arc<Semaphore> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let descriptors = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    let room = descriptors.map_or(usize::MAX, |n| usize::try_from(n).unwrap_or(usize::MAX));
+    let places = max_connections
+        .min(room.saturating_sub(OTHER_DESCRIPTORS))
+        .clamp(1, Semaphore::MAX_PERMITS);
+    if places < max_connections {
+        tracing::warn!(
+            places,
+            max_connections,
+            "the limit of open files allows fewer connections than configured"
+        );
+    }
+    Arc::new(Semaphore::new(places))
 }
 
 /// Resolves when the node is told to stop (or nobody is left to tell).
