@@ -16,7 +16,18 @@ use crate::domain::fact::{Fact, Outcome};
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::units::Time;
 use crate::storage::append::SkuIndex;
+use crate::storage::database::ReadError;
 use crate::storage::remembered::{Lookup, hash, voided_hash};
+
+/// What is remembered of an id.
+enum Memory {
+    /// Nothing.
+    Nothing,
+    /// The fact that bound it.
+    Fact(Box<Fact>),
+    /// A fact that the journal no longer holds.
+    Gone(u64),
+}
 
 /// What the memory of ids says about a row.
 enum Known {
@@ -103,11 +114,11 @@ impl State {
             return Known::Settled;
         }
         match self.remembered(event, id) {
-            Ok(None) => {
+            Ok(Memory::Nothing) => {
                 self.in_flight.insert(id, InFlight::default());
                 Known::New(id)
             }
-            Ok(Some(fact)) if fact.origin.fingerprint == event.origin.fingerprint => {
+            Ok(Memory::Fact(fact)) if fact.origin.fingerprint == event.origin.fingerprint => {
                 self.shared.counters.duplicates.fetch_add(1, Ordering::Relaxed);
                 self.shared.duplicates.push(event, fact.seq, now);
                 let version = version_of(&fact);
@@ -122,7 +133,13 @@ impl State {
                 );
                 Known::Settled
             }
-            Ok(Some(fact)) => {
+            Ok(Memory::Gone(seq)) => {
+                self.shared.counters.duplicates.fetch_add(1, Ordering::Relaxed);
+                let outcome = Outcome::APPLIED;
+                ticket.answer(row, Verdict::Judged { outcome, seq, version: 0, duplicate: true });
+                Known::Settled
+            }
+            Ok(Memory::Fact(fact)) => {
                 let detail = format!(
                     "source {} has used the id {} before with other content (sequence {}): give a new event a new id",
                     event.origin.source, event.origin.id, fact.seq
@@ -139,23 +156,23 @@ impl State {
         }
     }
 
-    /// The fact that bound this event's id, if one did.
-    fn remembered(&self, event: &Event, id: u64) -> Result<Option<Fact>, crate::storage::database::ReadError> {
-        let mut found = self.shared.store.lookup(id)?;
+    /// What is remembered of this event's id.
+    fn remembered(&self, event: &Event, id: u64) -> Result<Memory, ReadError> {
+        let store = &self.shared.store;
+        let mut found = store.lookup(id)?;
         while let Lookup::At(seq) = found {
-            let fact = self.shared.store.fact(seq)?;
             let same = |fact: &Fact| {
-                fact.warehouse == event.warehouse
-                    && fact.origin.source == event.origin.source
-                    && fact.origin.id == event.origin.id
+                fact.warehouse == event.warehouse && fact.origin.source == event.origin.source && fact.origin.id == event.origin.id
             };
-            if let Some(fact) = fact.filter(same) {
-                return Ok(Some(fact));
+            match store.fact(seq)? {
+                Some(fact) if same(&fact) => return Ok(Memory::Fact(Box::new(fact))),
+                // Kept for ever, and older than the journal: the hash alone must do.
+                None if seq < store.floor() => return Ok(Memory::Gone(seq)),
+                // Two ids may share a hash; the texts decide.
+                _ => found = store.lookup_below(id, seq)?,
             }
-            // Two ids may share a hash; the texts decide.
-            found = self.shared.store.lookup_below(id, seq)?;
         }
-        Ok(None)
+        Ok(Memory::Nothing)
     }
 
     fn prepare(&mut self, ticket: &Arc<Ticket>, row: u32, id: u64, now: Time, sources: &Sources) -> Option<Prepared> {
@@ -199,7 +216,7 @@ impl State {
         original.origin.id = voided.clone();
         match (self.shared.store.lookup(voids), self.remembered(&original, target)) {
             (Ok(Lookup::At(_)), _) => VoidOf::Already,
-            (_, Ok(Some(fact))) => VoidOf::Fact(Box::new(fact)),
+            (_, Ok(Memory::Fact(fact))) => VoidOf::Fact(fact),
             _ => VoidOf::Unknown,
         }
     }
