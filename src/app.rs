@@ -9,24 +9,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::{ArcSwap, ArcSwapOption};
-use ractor::{Actor, ActorRef};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::actors::clock::Clock;
-use crate::actors::node::{About, Node, Setting};
-use crate::actors::root::{self, Root};
-use crate::actors::router::Router;
-use crate::actors::shared::{Counters, Decide, Shared, SourceRule, Sources, Tuning};
-use crate::actors::{jobs, warehouses};
+use crate::actors::node::Setting;
+use crate::actors::shared::{Decide, SourceRule, Sources, Tuning};
+use crate::actors::tree::{Plan, Tree};
 use crate::config::{Config, Invalid, KeepIds};
 use crate::domain::stock::{self, Limits, Policy};
-use crate::domain::units::{Id, Time};
+use crate::domain::units::Id;
 use crate::domain::warehouse::{Channel, Warehouse};
 use crate::http::{self, HttpOptions};
-use crate::storage::recent::RecentDuplicates;
 use crate::storage::store::{OpenError, Options, Store};
 use crate::{metrics, systemd, telemetry};
 
@@ -175,12 +169,16 @@ fn announce(directory: &Path, address: SocketAddr) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The open store and the running tree.
+/// The open store and the running tree, as the configuration wants them.
 pub struct House {
-    /// The handle.
-    pub node: Node,
-    root: ActorRef<root::Msg>,
-    fatal: watch::Receiver<Option<String>>,
+    tree: Tree,
+}
+
+impl std::ops::Deref for House {
+    type Target = Tree;
+    fn deref(&self) -> &Tree {
+        &self.tree
+    }
 }
 
 impl House {
@@ -194,55 +192,16 @@ impl House {
 
     /// Starts the tree on an open store.
     pub async fn start(config: &Config, store: Store, decide: Decide) -> Result<House, Failure> {
-        let broken = |error: &dyn std::fmt::Display| Failure::Broken(error.to_string());
-        let newest = store.newest_recorded().map_err(|error| broken(&error))?;
-        let journal = store.journal().clone();
-        let shared = Arc::new(Shared {
-            store: Arc::new(store),
-            journal: journal.clone(),
-            clock: Clock::starting_at(newest.unwrap_or(Time(0))),
-            limits: limits(config),
-            sources: ArcSwap::from_pointee(sources(config)),
-            decide,
-            tuning: tuning(config),
-            counters: Counters::default(),
-            duplicates: RecentDuplicates::default(),
-            steps: Arc::default(),
-            forwarder: ArcSwapOption::empty(),
-        });
-        let router = Router::new(shared);
-        let (fatal, fatal_seen) = watch::channel(None);
-        let (started, mut starting) = watch::channel(None);
-        let of_epoch = starting.clone();
-        journal.on_epoch(Box::new(move |epoch| {
-            if let Some(actor) = of_epoch.borrow().as_ref() {
-                // Warehouses started later read the view as it is then.
-                let _: Result<(), _> = ActorRef::cast(actor, warehouses::Msg::Epoch(epoch));
-            }
-        }));
-        let jobs = jobs::all(Duration::from_secs(config.storage.snapshot_interval_s));
-        let args = root::Args {
-            router: router.clone(),
-            jobs,
-            fatal,
-            started,
-        };
-        let (root, _) = Actor::spawn(None, Root, args).await.map_err(|error| broken(&error))?;
-        let warehouses = starting
-            .wait_for(Option::is_some)
-            .await
-            .map_err(|error| broken(&error))?
-            .clone();
-        let warehouses = warehouses.ok_or_else(|| Failure::Broken("the warehouses did not start".to_owned()))?;
-        let about = About {
+        let plan = Plan {
             name: config.node.name.clone(),
-            started: Instant::now(),
+            decide,
+            limits: limits(config),
+            sources: sources(config),
+            tuning: tuning(config),
+            snapshot_every: Duration::from_secs(config.storage.snapshot_interval_s),
         };
-        let house = House {
-            node: Node::new(router, warehouses, about),
-            root,
-            fatal: fatal_seen,
-        };
+        let tree = Tree::start(store, plan).await.map_err(Failure::Broken)?;
+        let house = House { tree };
         house.declare(config, false).await;
         Ok(house)
     }
@@ -267,18 +226,9 @@ impl House {
         }
     }
 
-    /// Stops the tree and closes the store, with a whole snapshot, so that the next start is short.
+    /// Stops the tree and closes the store.
     pub async fn close(self) {
-        // A tree that has died already has nothing to stop.
-        let _ = self
-            .root
-            .stop_and_wait(Some("shutdown".to_owned()), Some(FINISH_WITHIN))
-            .await;
-        let shared = self.node.shared().clone();
-        let closed = tokio::task::spawn_blocking(move || jobs::finish(&shared)).await;
-        if let Err(error) = closed {
-            tracing::error!(%error, "the last snapshot failed; the next start reads more of the journal");
-        }
+        self.tree.stop(FINISH_WITHIN).await;
     }
 }
 

@@ -27,5 +27,6 @@ pub mod shared;
 pub mod sku;
 mod status;
 pub mod supervise;
+pub mod tree;
 pub mod warehouse;
 pub mod warehouses;

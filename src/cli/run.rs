@@ -16,7 +16,7 @@ Examples:
   shelfd run --data ./data --listen 127.0.0.1:0   on a free port, which it prints
 
 SIGTERM and Ctrl-C finish what was taken and stop; SIGHUP reads the configuration again.
-Exit codes: 0 stopped when told to, 64 usage, 69 the node failed, 75 in use, 78 configuration or environment.")]
+Exit codes: 0 stopped when told to, 64 usage, 65 the store is damaged, 69 the node failed, 75 in use, 78 configuration or environment.")]
 pub struct Args {
     #[command(flatten)]
     settings: Settings,
@@ -40,10 +40,9 @@ fn of_app(failure: app::Failure) -> Failure {
     }
     let (code, help) = match &failure {
         app::Failure::Store(OpenError::Locked { .. }) => (Code::TryAgain, None),
-        app::Failure::Store(OpenError::Damaged { .. }) => (
-            Code::Unavailable,
-            Some("shelfd verify DIR says what is wrong, and what is safe"),
-        ),
+        app::Failure::Store(OpenError::Damaged { .. }) => {
+            (Code::Data, Some("shelfd verify DIR says what is wrong, and what is safe"))
+        }
         app::Failure::Store(_) => (
             Code::Configuration,
             Some("shelfd check looks at everything that a start needs"),

@@ -136,7 +136,15 @@ impl State {
             Ok(Memory::Gone(seq)) => {
                 self.shared.counters.duplicates.fetch_add(1, Ordering::Relaxed);
                 let outcome = Outcome::APPLIED;
-                ticket.answer(row, Verdict::Judged { outcome, seq, version: 0, duplicate: true });
+                ticket.answer(
+                    row,
+                    Verdict::Judged {
+                        outcome,
+                        seq,
+                        version: 0,
+                        duplicate: true,
+                    },
+                );
                 Known::Settled
             }
             Ok(Memory::Fact(fact)) => {
@@ -162,7 +170,9 @@ impl State {
         let mut found = store.lookup(id)?;
         while let Lookup::At(seq) = found {
             let same = |fact: &Fact| {
-                fact.warehouse == event.warehouse && fact.origin.source == event.origin.source && fact.origin.id == event.origin.id
+                fact.warehouse == event.warehouse
+                    && fact.origin.source == event.origin.source
+                    && fact.origin.id == event.origin.id
             };
             match store.fact(seq)? {
                 Some(fact) if same(&fact) => return Ok(Memory::Fact(Box::new(fact))),
