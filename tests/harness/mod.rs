@@ -16,5 +16,6 @@
 //! ```
 
 pub mod data;
+pub mod events;
 pub mod http;
 pub mod node;

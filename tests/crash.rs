@@ -1,0 +1,209 @@
+//! `kill -9` at random moments, under load: what was answered has its effect exactly once, what was not answered has it at
+//! most once when it is sent again, and every basket is whole.
+//!
+//! A page lost with the machine's power is the storage tests' matter, on a disk that forgets; here the process alone dies.
+
+#[expect(dead_code, reason = "each test file uses a part of the harness")]
+mod harness;
+#[path = "crash/clerk.rs"]
+mod clerk;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use harness::events::check_invariants;
+use harness::http::Http;
+use harness::node::{Node, wait_until};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde_json::{Value, json};
+
+use clerk::{Clerk, Deed, Deeds, End, SKUS};
+
+const KILLS: u64 = 6;
+const CLERKS: u64 = 4;
+const OPENING: i64 = 1_000_000;
+
+#[test]
+fn every_answered_event_has_its_effect_exactly_once_after_kill_9_at_random_moments() {
+    let seed = std::env::var("SHELFD_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0x5E1F_D001);
+    println!("SHELFD_TEST_SEED={seed} repeats this run's choices");
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut node = Node::builder().config("[storage]\nsnapshot_interval_s = 1\n").start();
+    let mut deeds = Deeds::default();
+    open(&node, &mut deeds);
+    for life in 0..KILLS {
+        let answered = AtomicUsize::new(0);
+        let target = random.random_range(40..400);
+        let work = std::thread::scope(|scope| {
+            let threads = (0..CLERKS)
+                .map(|n| {
+                    let clerk = Clerk::new(node.client(), seed ^ (life * CLERKS + n + 1), format!("{life}.{n}"));
+                    let answered = &answered;
+                    scope.spawn(move || clerk.work_until_the_node_dies(answered))
+                })
+                .collect::<Vec<_>>();
+            wait_until("the clerks' answers", || answered.load(Ordering::Relaxed) >= target);
+            node.kill();
+            threads.into_iter().map(|thread| thread.join().expect("a clerk")).collect::<Vec<_>>()
+        });
+        work.into_iter().for_each(|work| deeds.extend(work));
+        node.restart();
+        answered_events_stand(&node, &deeds);
+        answered_baskets_stand(&node, &deeds);
+        settle_what_was_not_answered(&node, &mut deeds);
+        stock_is_what_was_done(&node, &deeds);
+    }
+    let unsettled = deeds.baskets.values().filter(|basket| basket.end.is_none()).count();
+    println!("{} events, {} baskets ({unsettled} held)", deeds.events.len(), deeds.baskets.len());
+    ledgers_name_every_event_once(&node, &deeds);
+    assert!(node.terminate().success(), "{}", node.log());
+    node.restart();
+    stock_is_what_was_done(&node, &deeds);
+}
+
+fn open(node: &Http, deeds: &mut Deeds) {
+    let mut events = BTreeMap::new();
+    for sku in SKUS {
+        // The last SKU is scarce, so that baskets compete for it.
+        let quantity = if sku == SKUS[SKUS.len() - 1] { 60 } else { OPENING };
+        events.insert(format!("open-{sku}"), clerk::told(&format!("open-{sku}"), "receipt", sku, quantity));
+    }
+    for (id, mut deed) in events {
+        deed.answer = Some(node.post("/v1/events", &deed.event).expect_status(200).json());
+        deeds.events.insert(id, deed);
+    }
+}
+
+/// Sends them again: each must be known, with the answer that it got.
+fn answered_events_stand(node: &Http, deeds: &Deeds) {
+    let answered = deeds.events.values().filter(|deed| deed.answer.is_some()).collect::<Vec<_>>();
+    for some in answered.chunks(2_000) {
+        let events = some.iter().map(|deed| deed.event.clone()).collect::<Vec<_>>();
+        let again = node.post("/v1/events", &json!(events)).expect_status(200).json();
+        for (deed, verdict) in some.iter().zip(again["verdicts"].as_array().expect("verdicts")) {
+            let first = deed.answer.as_ref().expect("only the answered");
+            let fields = |v: &Value| [v["id"].clone(), v["seq"].clone(), v["version"].clone()];
+            assert_eq!(verdict["verdict"], "duplicate", "answered {first}, and now {verdict}");
+            assert_eq!(verdict["first"], "applied", "{verdict}");
+            assert_eq!(fields(verdict), fields(first));
+        }
+    }
+}
+
+/// A basket is as it was last answered, unless something was asked of it that was not answered.
+fn answered_baskets_stand(node: &Http, deeds: &Deeds) {
+    for (id, basket) in &deeds.baskets {
+        let Some(held) = &basket.answer else { continue };
+        let now = node.get(&format!("/v1/warehouses/main/reservations/{id}")).expect_status(200).json();
+        match (&basket.end, basket.end_answered) {
+            (None, _) => {
+                assert_eq!(now["state"], "held", "{now}");
+                assert_eq!((&now["lines"], &now["expires_at"]), (&held["lines"], &held["expires_at"]));
+            }
+            (Some(end), true) => assert_eq!(now["state"], end.state(), "{now}"),
+            (Some(end), false) => assert!(now["state"] == "held" || now["state"] == end.state(), "{now}"),
+        }
+        whole(&now);
+    }
+}
+
+/// All lines of a basket have had the same fate.
+fn whole(basket: &Value) {
+    let lines = basket["lines"].as_array().expect("lines");
+    for line in lines {
+        let units = |name: &str| line[name].as_i64().expect("units");
+        let expected = match basket["state"].as_str() {
+            Some("held") => (units("quantity"), 0),
+            Some("confirmed") => (0, units("quantity")),
+            _ => (0, 0),
+        };
+        assert_eq!((units("held"), units("taken")), expected, "whole_basket: {basket}");
+    }
+}
+
+/// Sends again what got no answer, as every client must: afterwards it is known what became of it.
+fn settle_what_was_not_answered(node: &Http, deeds: &mut Deeds) {
+    let (mut landed, mut lost) = (0, 0);
+    for deed in deeds.events.values_mut().filter(|deed| deed.answer.is_none()) {
+        let verdict = node.post("/v1/events", &deed.event).expect_status(200).json();
+        match verdict["verdict"].as_str() {
+            Some("duplicate") => landed += 1,
+            Some("applied") => lost += 1,
+            _ => panic!("{verdict}"),
+        }
+        assert_eq!(node.post("/v1/events", &deed.event).expect_status(200).json()["verdict"], "duplicate");
+        deed.answer = Some(verdict);
+    }
+    let mut refused = Vec::new();
+    for (id, basket) in &mut deeds.baskets {
+        let path = format!("/v1/warehouses/main/reservations/{id}");
+        if basket.answer.is_none() {
+            let answer = node.put(&path, &basket.body);
+            match answer.status {
+                200 | 201 => basket.answer = Some(answer.json()),
+                409 => refused.push(id.clone()),
+                _ => panic!("{id}: {}", answer.text()),
+            }
+            (landed, lost) = (landed + usize::from(answer.status == 200), lost + usize::from(answer.status == 201));
+        }
+        if let (Some(end), false) = (&basket.end, basket.end_answered) {
+            let ended = node.post(&format!("{path}/{}", end.verb()), &json!({})).expect_status(200).json();
+            assert_eq!(ended["state"], end.state());
+            basket.end_answered = true;
+        }
+    }
+    refused.iter().for_each(|id| drop(deeds.baskets.remove(id)));
+    println!("not answered: {landed} had landed, {lost} had not");
+}
+
+/// Every account is the sum of what was done: nothing lost, nothing twice.
+fn stock_is_what_was_done(node: &Http, deeds: &Deeds) {
+    for sku in SKUS {
+        let mut expected = BTreeMap::from([("supply", 0), ("demand", 0), ("waste", 0)]);
+        for Deed { event, .. } in deeds.events.values().filter(|deed| deed.event["data"]["sku"] == sku) {
+            let quantity = event["data"]["quantity"].as_i64().expect("a quantity");
+            match event["type"].as_str() {
+                Some("inventory.receipt") => *expected.entry("supply").or_default() -= quantity,
+                Some("inventory.sale") => *expected.entry("demand").or_default() += quantity,
+                Some("inventory.write_off") => *expected.entry("waste").or_default() += quantity,
+                other => panic!("no rule for {other:?}"),
+            }
+        }
+        let mut claimed = 0;
+        for basket in deeds.baskets.values() {
+            let quantity = basket.quantity_of(sku);
+            match basket.end {
+                None => claimed += quantity,
+                Some(End::Confirm) => *expected.entry("demand").or_default() += quantity,
+                Some(End::Cancel) => {}
+            }
+        }
+        let now = node.get(&format!("/v1/warehouses/main/skus/{sku}")).expect_status(200).json();
+        check_invariants(&now);
+        for (account, units) in &expected {
+            assert_eq!(now["accounts"][account], *units, "{account} of {now}");
+        }
+        let sellable = -expected.values().sum::<i64>();
+        assert_eq!(now["accounts"]["sellable"], sellable, "{now}");
+        assert_eq!(now["claimed"], claimed, "{now}");
+        assert_eq!(now["available"]["default"], sellable - claimed, "no_oversell: {now}");
+    }
+}
+
+/// The ledger has one applied fact for each event, and its versions go down one by one.
+fn ledgers_name_every_event_once(node: &Http, deeds: &Deeds) {
+    for sku in SKUS {
+        let facts = node.list(&format!("/v1/warehouses/main/skus/{sku}/ledger?limit=1000"));
+        for pair in facts.windows(2) {
+            assert_eq!(pair[0]["version"].as_u64(), pair[1]["version"].as_u64().map(|v| v + 1), "{pair:?}");
+        }
+        let mut named = BTreeMap::<&str, usize>::new();
+        for fact in facts.iter().filter(|fact| fact["source"] == harness::events::SOURCE) {
+            *named.entry(fact["id"].as_str().expect("an id")).or_default() += 1;
+        }
+        let done = deeds.events.iter().filter(|(_, deed)| deed.event["data"]["sku"] == sku);
+        let expected = done.map(|(id, _)| (id.as_str(), 1)).collect::<BTreeMap<_, _>>();
+        assert_eq!(named, expected, "{sku}");
+    }
+}
