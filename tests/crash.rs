@@ -3,10 +3,10 @@
 //!
 //! A page lost with the machine's power is the storage tests' matter, on a disk that forgets; here the process alone dies.
 
-#[expect(dead_code, reason = "each test file uses a part of the harness")]
-mod harness;
 #[path = "crash/clerk.rs"]
 mod clerk;
+#[expect(dead_code, reason = "each test file uses a part of the harness")]
+mod harness;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,7 +26,10 @@ const OPENING: i64 = 1_000_000;
 
 #[test]
 fn every_answered_event_has_its_effect_exactly_once_after_kill_9_at_random_moments() {
-    let seed = std::env::var("SHELFD_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0x5E1F_D001);
+    let seed = std::env::var("SHELFD_TEST_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or(0x5E1F_D001);
     println!("SHELFD_TEST_SEED={seed} repeats this run's choices");
     let mut random = StdRng::seed_from_u64(seed);
     let mut node = Node::builder().config("[storage]\nsnapshot_interval_s = 1\n").start();
@@ -45,7 +48,10 @@ fn every_answered_event_has_its_effect_exactly_once_after_kill_9_at_random_momen
                 .collect::<Vec<_>>();
             wait_until("the clerks' answers", || answered.load(Ordering::Relaxed) >= target);
             node.kill();
-            threads.into_iter().map(|thread| thread.join().expect("a clerk")).collect::<Vec<_>>()
+            threads
+                .into_iter()
+                .map(|thread| thread.join().expect("a clerk"))
+                .collect::<Vec<_>>()
         });
         work.into_iter().for_each(|work| deeds.extend(work));
         node.restart();
@@ -55,7 +61,11 @@ fn every_answered_event_has_its_effect_exactly_once_after_kill_9_at_random_momen
         stock_is_what_was_done(&node, &deeds);
     }
     let unsettled = deeds.baskets.values().filter(|basket| basket.end.is_none()).count();
-    println!("{} events, {} baskets ({unsettled} held)", deeds.events.len(), deeds.baskets.len());
+    println!(
+        "{} events, {} baskets ({unsettled} held)",
+        deeds.events.len(),
+        deeds.baskets.len()
+    );
     ledgers_name_every_event_once(&node, &deeds);
     assert!(node.terminate().success(), "{}", node.log());
     node.restart();
@@ -67,7 +77,10 @@ fn open(node: &Http, deeds: &mut Deeds) {
     for sku in SKUS {
         // The last SKU is scarce, so that baskets compete for it.
         let quantity = if sku == SKUS[SKUS.len() - 1] { 60 } else { OPENING };
-        events.insert(format!("open-{sku}"), clerk::told(&format!("open-{sku}"), "receipt", sku, quantity));
+        events.insert(
+            format!("open-{sku}"),
+            clerk::told(&format!("open-{sku}"), "receipt", sku, quantity),
+        );
     }
     for (id, mut deed) in events {
         deed.answer = Some(node.post("/v1/events", &deed.event).expect_status(200).json());
@@ -95,7 +108,10 @@ fn answered_events_stand(node: &Http, deeds: &Deeds) {
 fn answered_baskets_stand(node: &Http, deeds: &Deeds) {
     for (id, basket) in &deeds.baskets {
         let Some(held) = &basket.answer else { continue };
-        let now = node.get(&format!("/v1/warehouses/main/reservations/{id}")).expect_status(200).json();
+        let now = node
+            .get(&format!("/v1/warehouses/main/reservations/{id}"))
+            .expect_status(200)
+            .json();
         match (&basket.end, basket.end_answered) {
             (None, _) => {
                 assert_eq!(now["state"], "held", "{now}");
@@ -132,7 +148,10 @@ fn settle_what_was_not_answered(node: &Http, deeds: &mut Deeds) {
             Some("applied") => lost += 1,
             _ => panic!("{verdict}"),
         }
-        assert_eq!(node.post("/v1/events", &deed.event).expect_status(200).json()["verdict"], "duplicate");
+        assert_eq!(
+            node.post("/v1/events", &deed.event).expect_status(200).json()["verdict"],
+            "duplicate"
+        );
         deed.answer = Some(verdict);
     }
     let mut refused = Vec::new();
@@ -145,10 +164,16 @@ fn settle_what_was_not_answered(node: &Http, deeds: &mut Deeds) {
                 409 => refused.push(id.clone()),
                 _ => panic!("{id}: {}", answer.text()),
             }
-            (landed, lost) = (landed + usize::from(answer.status == 200), lost + usize::from(answer.status == 201));
+            (landed, lost) = (
+                landed + usize::from(answer.status == 200),
+                lost + usize::from(answer.status == 201),
+            );
         }
         if let (Some(end), false) = (&basket.end, basket.end_answered) {
-            let ended = node.post(&format!("{path}/{}", end.verb()), &json!({})).expect_status(200).json();
+            let ended = node
+                .post(&format!("{path}/{}", end.verb()), &json!({}))
+                .expect_status(200)
+                .json();
             assert_eq!(ended["state"], end.state());
             basket.end_answered = true;
         }
@@ -196,7 +221,11 @@ fn ledgers_name_every_event_once(node: &Http, deeds: &Deeds) {
     for sku in SKUS {
         let facts = node.list(&format!("/v1/warehouses/main/skus/{sku}/ledger?limit=1000"));
         for pair in facts.windows(2) {
-            assert_eq!(pair[0]["version"].as_u64(), pair[1]["version"].as_u64().map(|v| v + 1), "{pair:?}");
+            assert_eq!(
+                pair[0]["version"].as_u64(),
+                pair[1]["version"].as_u64().map(|v| v + 1),
+                "{pair:?}"
+            );
         }
         let mut named = BTreeMap::<&str, usize>::new();
         for fact in facts.iter().filter(|fact| fact["source"] == harness::events::SOURCE) {
