@@ -140,6 +140,7 @@ impl Desk {
             _ => None,
         };
         let binds = outcome.binds();
+        let dead = matches!(outcome, Outcome::DeadLetter { .. });
         let index = draft.sku(SkuFact {
             sku: &event.sku,
             index: ticket.sku(prepared.row),
@@ -153,7 +154,8 @@ impl Desk {
             after,
             payload: payload.as_deref(),
             id: binds.then_some(prepared.id),
-            voids: prepared.voids.filter(|_| binds),
+            // A dead letter has taken nothing back.
+            voids: prepared.voids.filter(|_| binds && !dead),
             keep_forever: prepared.policy.keep_forever,
         });
         draft.settles(prepared.id);

@@ -242,7 +242,7 @@ impl Node {
                 format!("dead letter {letter} holds no event that can be read"),
             ));
         };
-        event.origin.source = Id::trusted(&format!("dead-letter/{}", event.origin.source));
+        event.origin.source = Id::trusted(&format!("{}{}", warehouse::REPLAYED, event.origin.source));
         event.origin.id = Id::trusted(&letter.to_string());
         let verdict = self.events(vec![event]).await.into_iter().next();
         let verdict = verdict.ok_or_else(lost)?;

@@ -26,6 +26,7 @@ use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use self::ops::Operation;
 pub use self::ops::{BasketCommand, Command, SkuSetting};
 use self::place::Place;
+pub use self::rows::REPLAYED;
 use super::batch::Ticket;
 use super::desk::Desk;
 use super::draft::{Draft, Settled};

@@ -11,13 +11,16 @@ use super::super::shared::Sources;
 use super::ops::{Operation, Work};
 use super::place::{Copy, Waiting};
 use super::{InFlight, State};
-use crate::domain::event::{Event, What};
+use crate::domain::event::{Event, Origin, What};
 use crate::domain::fact::{Fact, Outcome};
 use crate::domain::refusal::{Code, Refusal};
-use crate::domain::units::Time;
+use crate::domain::units::{Id, Time};
 use crate::storage::append::SkuIndex;
 use crate::storage::database::ReadError;
 use crate::storage::remembered::{Lookup, hash, voided_hash};
+
+/// What the source of a dead letter that is sent in again begins with; the source that it came from follows.
+pub const REPLAYED: &str = "dead-letter/";
 
 /// What is remembered of an id.
 enum Memory {
@@ -113,7 +116,7 @@ impl State {
             mark.copies.push((ticket.clone(), row));
             return Known::Settled;
         }
-        match self.remembered(event, id) {
+        match self.remembered(&event.warehouse, &event.origin, id) {
             Ok(Memory::Nothing) => {
                 self.in_flight.insert(id, InFlight::default());
                 Known::New(id)
@@ -156,24 +159,19 @@ impl State {
                 Known::Settled
             }
             Err(error) => {
-                tracing::error!(%error, "the store could not be read");
-                let detail = format!("the store could not be read ({error}): nothing was changed; send it again");
-                ticket.answer(row, Verdict::NotJudged(Refusal::new(Code::Overloaded, detail)));
+                unreadable(ticket, row, &error);
                 Known::Settled
             }
         }
     }
 
     /// What is remembered of this event's id.
-    fn remembered(&self, event: &Event, id: u64) -> Result<Memory, ReadError> {
+    fn remembered(&self, warehouse: &Id, origin: &Origin, id: u64) -> Result<Memory, ReadError> {
         let store = &self.shared.store;
         let mut found = store.lookup(id)?;
         while let Lookup::At(seq) = found {
-            let same = |fact: &Fact| {
-                fact.warehouse == event.warehouse
-                    && fact.origin.source == event.origin.source
-                    && fact.origin.id == event.origin.id
-            };
+            let same =
+                |fact: &Fact| fact.warehouse == *warehouse && fact.origin.source == origin.source && fact.origin.id == origin.id;
             match store.fact(seq)? {
                 Some(fact) if same(&fact) => return Ok(Memory::Fact(Box::new(fact))),
                 // Kept for ever, and older than the journal: the hash alone must do.
@@ -201,7 +199,13 @@ impl State {
         let What::Void { event: voided } = &event.what else {
             return Some(prepared);
         };
-        let (warehouse, source) = (event.warehouse.as_str(), event.origin.source.as_str());
+        let mut original = event.origin.clone();
+        original.id = voided.clone();
+        // A dead letter that is replayed takes back what its own source had said.
+        if let Some(source) = original.source.as_str().strip_prefix(REPLAYED) {
+            original.source = Id::trusted(source);
+        }
+        let (warehouse, source) = (event.warehouse.as_str(), original.source.as_str());
         let (target, voids) = (
             hash(warehouse, source, voided.as_str()),
             voided_hash(warehouse, source, voided.as_str()),
@@ -215,20 +219,27 @@ impl State {
                 return None;
             }
         }
-        prepared.voided = self.void_of(event, voided, target, voids);
+        prepared.voided = match self.void_of(event, &original, target, voids) {
+            Ok(voided) => voided,
+            Err(error) => {
+                self.in_flight.remove(&id);
+                unreadable(ticket, row, &error);
+                return None;
+            }
+        };
         prepared.voids = Some(voids);
         self.in_flight.insert(voids, InFlight::default());
         Some(prepared)
     }
 
-    fn void_of(&self, event: &Event, voided: &crate::domain::units::Id, target: u64, voids: u64) -> VoidOf {
-        let mut original = event.clone();
-        original.origin.id = voided.clone();
-        match (self.shared.store.lookup(voids), self.remembered(&original, target)) {
-            (Ok(Lookup::At(_)), _) => VoidOf::Already,
-            (_, Ok(Memory::Fact(fact))) => VoidOf::Fact(fact),
-            _ => VoidOf::Unknown,
+    fn void_of(&self, event: &Event, original: &Origin, target: u64, voids: u64) -> Result<VoidOf, ReadError> {
+        if let Lookup::At(_) = self.shared.store.lookup(voids)? {
+            return Ok(VoidOf::Already);
         }
+        Ok(match self.remembered(&event.warehouse, original, target)? {
+            Memory::Fact(fact) => VoidOf::Fact(fact),
+            Memory::Nothing | Memory::Gone(_) => VoidOf::Unknown,
+        })
     }
 
     /// A refusal that needs no look at the stock: recorded, and answered when it is durable.
@@ -304,6 +315,12 @@ impl State {
         desk.conclude(&mut stock, ticket, prepared, decision, &mut draft);
         self.send(draft);
     }
+}
+
+fn unreadable(ticket: &Ticket, row: u32, error: &ReadError) {
+    tracing::error!(%error, "the store could not be read");
+    let detail = format!("the store could not be read ({error}): nothing was changed; send it again");
+    ticket.answer(row, Verdict::NotJudged(Refusal::new(Code::Overloaded, detail)));
 }
 
 fn version_of(fact: &Fact) -> u64 {
