@@ -106,6 +106,8 @@ pub struct State {
     baskets: HashMap<Id, Working>,
     /// Commands that wait for an earlier one of the same reservation.
     busy: HashMap<Id, VecDeque<Box<Command>>>,
+    /// Reservations whose next command may go on; empty between messages.
+    free: Vec<Id>,
     /// Operations that wait for working copies, by number.
     operations: HashMap<u64, Operation>,
     next_operation: u64,
@@ -199,6 +201,7 @@ impl State {
             in_flight: HashMap::default(),
             baskets: HashMap::new(),
             busy: HashMap::new(),
+            free: Vec::new(),
             operations: HashMap::new(),
             next_operation: 0,
             deadlines,
@@ -328,6 +331,7 @@ impl State {
         self.baskets.clear();
         self.busy.clear();
         self.operations.clear();
+        self.free.clear();
         self.turning.clear();
         self.deadlines.clear();
         let deadlines = &mut self.deadlines;

@@ -3,7 +3,7 @@
 //! An operation borrows the working copies of its SKUs, in the warehouse's one order; when it has them all the domain judges
 //! it as one pure function, its facts go to the journal as one message, and the copies go back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -177,21 +177,30 @@ impl State {
                     }));
                     return;
                 }
-                let mut needed: Vec<SkuIndex> = skus.into_iter().map(|(_, index)| index).collect();
-                self.add_lines(&id, &mut needed);
-                self.busy.insert(id.clone(), Default::default());
-                self.begin(Operation::new(
-                    Work::Basket {
-                        id,
-                        command,
-                        origin,
-                        reply,
-                    },
-                    now,
-                    needed,
-                ));
+                self.busy.insert(id.clone(), VecDeque::new());
+                self.begin_basket(id, command, skus, origin, reply, now);
             }
         }
+    }
+
+    fn begin_basket(
+        &mut self,
+        id: Id,
+        command: BasketCommand,
+        skus: Vec<(Id, SkuIndex)>,
+        origin: Origin,
+        reply: BasketReply,
+        now: Time,
+    ) {
+        let mut needed: Vec<SkuIndex> = skus.into_iter().map(|(_, index)| index).collect();
+        self.add_lines(&id, &mut needed);
+        let work = Work::Basket {
+            id,
+            command,
+            origin,
+            reply,
+        };
+        self.begin(Operation::new(work, now, needed));
     }
 
     /// Adds the SKUs of a basket as it is now.
@@ -268,9 +277,8 @@ impl State {
                 self.bury(&ticket, &prepared, "deciding a sale that names a reservation panicked");
             }
         }
-        if let Some(id) = named {
-            self.next_of(&id);
-        }
+        // Not at once: a long queue of commands would be as deep a stack.
+        self.free.extend(named);
     }
 
     fn carry_out(&mut self, work: Work, skus: &[SkuIndex], borrowed: &mut Borrowed) {
@@ -304,17 +312,22 @@ impl State {
     }
 
     /// The next command that waited for this reservation.
-    fn next_of(&mut self, id: &Id) {
-        let next = match self.busy.get_mut(id) {
-            Some(waiting) => waiting.pop_front(),
-            None => return,
+    pub(super) fn next_of(&mut self, id: &Id) {
+        let Some(next) = self.busy.get_mut(id).and_then(VecDeque::pop_front) else {
+            self.busy.remove(id);
+            return;
         };
-        let waiting = self.busy.remove(id).unwrap_or_default();
-        if let Some(command) = next {
-            self.on_command(command);
-            if let Some(queue) = self.busy.get_mut(id) {
-                queue.extend(waiting);
-            }
+        let now = self.stamp();
+        self.expire_due(now);
+        if let Command::Basket {
+            id,
+            command,
+            skus,
+            origin,
+            reply,
+        } = *next
+        {
+            self.begin_basket(id, command, skus, origin, reply, now);
         }
     }
 }

@@ -118,11 +118,17 @@ impl State {
 
     /// Lets the queues of all SKUs that may go on do so. Every handler ends with it.
     pub(super) fn run(&mut self) {
-        while let Some(sku) = self.runnable.pop() {
-            let mut draft = self.draft();
-            while self.step(sku, &mut draft) {}
-            self.send(draft);
-            self.wake_if_needed(sku);
+        loop {
+            while let Some(sku) = self.runnable.pop() {
+                let mut draft = self.draft();
+                while self.step(sku, &mut draft) {}
+                self.send(draft);
+                self.wake_if_needed(sku);
+            }
+            match self.free.pop() {
+                Some(id) => self.next_of(&id),
+                None => return,
+            }
         }
     }
 
