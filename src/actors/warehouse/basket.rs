@@ -172,17 +172,19 @@ impl State {
             return desk.decide(stock, ticket, prepared, &mut borrowed.draft);
         };
         let (decision, after) = reservation::sale(&basket, stock.as_ref(), event, &desk.context(prepared));
-        if let Some(after) = after {
+        if let Some(after) = &after {
             let what = if after.state == basket.state {
                 "sold_from"
             } else {
                 after.state.as_str()
             };
-            borrowed
-                .draft
-                .reservation(what, decision.business, prepared.now, &event.origin, &after);
-            self.keep_basket(after);
+            let draft = &mut borrowed.draft;
+            draft.reservation(what, decision.business, prepared.now, &event.origin, after);
         }
         desk.conclude(stock, ticket, prepared, decision, &mut borrowed.draft);
+        // Last, since nothing of an operation that panics may stay.
+        if let Some(after) = after {
+            self.keep_basket(after);
+        }
     }
 }
