@@ -2,6 +2,7 @@
 
 mod failure;
 mod order;
+mod rebuild;
 
 use std::sync::Arc;
 use std::time::Duration;

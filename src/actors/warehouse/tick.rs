@@ -169,14 +169,20 @@ impl State {
             return;
         }
         let stock = self.shared.store.view().stock(sku);
-        let place = self.place(sku);
+        let Some(place) = self.places.get_mut(&sku) else { return };
         place.copy = Copy::Here(stock);
+        // What is durable is no longer in flight, even when its answer still waits for the other warehouse of a transfer.
+        let in_flight = &self.in_flight;
         place.queue.retain(|waiting| match waiting {
-            Waiting::Row(ticket, prepared) => ticket.verdict(prepared.row).is_none(),
+            Waiting::Row(ticket, prepared) => ticket.verdict(prepared.row).is_none() && in_flight.contains_key(&prepared.id),
             Waiting::Operation(_) => true,
         });
         let Some((killer, 2..)) = place.suspect else {
-            self.wake_suspect(sku);
+            // An event that has panicked once is tried again in an actor of its SKU's own, where it can hurt nobody else.
+            if place.suspect.is_some() {
+                self.wake(sku);
+            }
+            self.runnable.push(sku);
             return;
         };
         place.suspect = None;
@@ -188,12 +194,6 @@ impl State {
         if let Some(Waiting::Row(ticket, prepared)) = at.and_then(|at| self.place(sku).queue.remove(at)) {
             self.bury(&ticket, &prepared, &error);
         }
-        self.runnable.push(sku);
-    }
-
-    /// An event that has panicked once is tried again in an actor of its SKU's own, where it can hurt nobody else.
-    fn wake_suspect(&mut self, sku: SkuIndex) {
-        self.wake(sku);
         self.runnable.push(sku);
     }
 }
