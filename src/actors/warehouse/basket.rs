@@ -145,7 +145,16 @@ impl State {
     pub(super) fn expire(&mut self, id: &Id, borrowed: &mut Borrowed) {
         let Some(basket) = self.basket(id) else { return };
         // Confirmed, cancelled or extended while this waited for its copies.
-        if basket.state != Basket::Held || basket.expires.is_none_or(|deadline| deadline > borrowed.now) {
+        let due = basket.expires.filter(|deadline| *deadline <= borrowed.now);
+        let (Basket::Held, Some(due)) = (basket.state, due) else { return };
+        let keys = self.shared.store.view().keys();
+        let lent = |sku: &Id| {
+            let index = keys.find(self.desk.warehouse.as_str(), sku.as_str());
+            index.is_some_and(|index| borrowed.copies.contains_key(&index))
+        };
+        if basket.lines.iter().any(|line| line.held > 0 && !lent(&line.sku)) {
+            // Replaced meanwhile, and due again: this time with the copies of its new lines.
+            self.deadlines.insert((due, id.clone()));
             return;
         }
         let decision = {
