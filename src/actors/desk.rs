@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use tokio::sync::watch;
+
 use super::batch::Ticket;
 use super::draft::{Draft, Reply, SkuFact};
 use super::shared::Shared;
@@ -82,6 +84,8 @@ pub struct Desk {
     pub shared: Arc<Shared>,
     /// The warehouse.
     pub warehouse: Id,
+    /// Held by the warehouse and by each of its SKUs while they live: a successor waits for the last of them to let go.
+    pub life: watch::Receiver<()>,
 }
 
 impl Desk {

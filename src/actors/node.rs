@@ -92,7 +92,7 @@ pub enum Readiness {
 #[derive(Clone)]
 pub struct Node {
     router: Router,
-    warehouses: ActorRef<warehouses::Msg>,
+    warehouses: watch::Receiver<Option<ActorRef<warehouses::Msg>>>,
     stopping: Arc<AtomicBool>,
     inflight: Arc<AtomicU32>,
     about: Arc<About>,
@@ -109,7 +109,7 @@ pub struct About {
 
 impl Node {
     /// The handle of a running tree.
-    pub fn new(router: Router, warehouses: ActorRef<warehouses::Msg>, about: About) -> Node {
+    pub fn new(router: Router, warehouses: watch::Receiver<Option<ActorRef<warehouses::Msg>>>, about: About) -> Node {
         Node {
             router,
             warehouses,
@@ -175,8 +175,10 @@ impl Node {
                     .record(id.clone(), "warehouse_set", origin, now, fold, SubjectRef::Warehouse(&site))
                     .await?;
                 let (told, started) = oneshot::channel();
-                // Answered when its events can be taken. The supervisor outlives every request; past its limits the process ends.
-                let _ = self.warehouses.cast(warehouses::Msg::Declared(id, told));
+                // Answered when its events can be taken. A supervisor that is being restarted finds it in the view.
+                if let Some(supervisor) = self.warehouses.borrow().as_ref() {
+                    let _ = supervisor.cast(warehouses::Msg::Declared(id, told));
+                }
                 let _ = started.await;
                 Ok(seq)
             }

@@ -137,13 +137,14 @@ impl State {
             // One that is dead already has nothing to stop.
             let _ = later.stop_and_wait(Some("rest_for_one".to_owned()), None).await;
         }
-        for id in self.args.router.all().keys().filter(|_| child == Child::Warehouses) {
-            self.args.router.set(id, None);
-        }
-        // What a dead part had sent must be in the view before its successor reads it.
+        // What a dead part had sent, and what its children still send, must be in the view before its successor reads it.
         let (myself, journal) = (myself.clone(), self.args.router.shared.journal.clone());
+        let homes = self.args.router.all();
         tokio::spawn(async move {
             tokio::time::sleep(wait).await;
+            for home in homes.values().filter(|_| child == Child::Warehouses) {
+                home.life.closed().await;
+            }
             journal.barrier(Box::new(move || drop(myself.cast(Msg::Start(child)))));
         });
     }

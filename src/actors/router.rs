@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use ractor::ActorRef;
+use ractor::{ActorRef, ActorStatus};
+use tokio::sync::watch;
 
 use super::batch::{Batch, Ticket, Verdict};
 use super::shared::Shared;
@@ -20,7 +21,16 @@ use crate::storage::append::SkuIndex;
 pub struct Router {
     /// What every actor has.
     pub shared: Arc<Shared>,
-    registry: Arc<ArcSwap<HashMap<Id, ActorRef<warehouse::Msg>>>>,
+    registry: Arc<ArcSwap<HashMap<Id, Home>>>,
+}
+
+/// Where a warehouse is decided for.
+#[derive(Clone)]
+pub struct Home {
+    /// Its actor: the one that lives, or the last that did.
+    pub actor: ActorRef<warehouse::Msg>,
+    /// Closed when neither it nor any of its SKUs can send facts any more.
+    pub life: Arc<watch::Sender<()>>,
 }
 
 impl Router {
@@ -32,24 +42,22 @@ impl Router {
         }
     }
 
-    /// The actor of a warehouse, while it has one.
+    /// The actor of a warehouse, while it has one that lives.
     pub fn warehouse(&self, id: &Id) -> Option<ActorRef<warehouse::Msg>> {
-        self.registry.load().get(id).cloned()
+        let actor = self.registry.load().get(id).map(|home| home.actor.clone())?;
+        (actor.get_status() < ActorStatus::Draining).then_some(actor)
     }
 
-    /// All actors of warehouses.
-    pub fn all(&self) -> Arc<HashMap<Id, ActorRef<warehouse::Msg>>> {
+    /// All warehouses that were ever started.
+    pub fn all(&self) -> Arc<HashMap<Id, Home>> {
         self.registry.load_full()
     }
 
-    /// A warehouse has an actor from now on (`None`: no longer). Only the supervisor of the warehouses calls this.
-    pub fn set(&self, id: &Id, actor: Option<ActorRef<warehouse::Msg>>) {
+    /// A warehouse has this actor from now on. Only the supervisor of the warehouses calls this.
+    pub fn set(&self, id: &Id, home: &Home) {
         self.registry.rcu(|known| {
             let mut next = HashMap::clone(known);
-            match &actor {
-                Some(actor) => next.insert(id.clone(), actor.clone()),
-                None => next.remove(id),
-            };
+            next.insert(id.clone(), home.clone());
             next
         });
     }

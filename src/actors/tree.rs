@@ -65,10 +65,10 @@ impl Tree {
         let (fatal, fatal_seen) = watch::channel(None);
         let (started, mut starting) = watch::channel(None);
         let running = starting.clone();
-        journal.on_epoch(Box::new(move |epoch| {
+        journal.on_epoch(Box::new(move |_| {
             if let Some(actor) = running.borrow().as_ref() {
                 // Warehouses started later read the view as it is then.
-                let _: Result<(), _> = ActorRef::cast(actor, warehouses::Msg::Epoch(epoch));
+                let _: Result<(), _> = ActorRef::cast(actor, warehouses::Msg::Epoch);
             }
         }));
         let args = root::Args {
@@ -78,18 +78,13 @@ impl Tree {
             started,
         };
         let (root, _) = Actor::spawn(None, Root, args).await.map_err(|error| error.to_string())?;
-        let warehouses = starting
-            .wait_for(Option::is_some)
-            .await
-            .map_err(|error| error.to_string())?
-            .clone();
-        let warehouses = warehouses.ok_or("the warehouses did not start")?;
+        starting.wait_for(Option::is_some).await.map_err(|error| error.to_string())?;
         let about = About {
             name: plan.name,
             started: Instant::now(),
         };
         Ok(Tree {
-            node: Node::new(router, warehouses, about),
+            node: Node::new(router, starting, about),
             fatal: fatal_seen,
             root,
         })

@@ -2,16 +2,17 @@
 //!
 //! Owns: which warehouse has which actor. Receives: warehouses that were declared or changed, deaths. Sends: nothing on the
 //! stock path. Dies when: warehouses die faster than its plan allows; the root then ends the process. Invariant: a successor
-//! starts only behind a barrier, so that the view has all that the dead one had sent.
+//! starts only when nobody of the dead one's can send any more, and then behind a barrier, so that the view has all that was sent.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
-use super::router::Router;
+use super::router::{Home, Router};
 use super::supervise::{Restarts, WAREHOUSES};
 use super::warehouse::{self, Command};
 use crate::domain::units::Id;
@@ -23,7 +24,7 @@ pub enum Msg {
     /// All that a dead warehouse had sent is in the view.
     Rebuild(Id),
     /// The store has failed; everything ahead of the disk is void.
-    Epoch(u64),
+    Epoch,
 }
 
 /// See the module.
@@ -57,18 +58,19 @@ impl Actor for Warehouses {
     async fn handle(&self, myself: ActorRef<Msg>, message: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
         match message {
             Msg::Declared(id, told) => {
-                match state.router.warehouse(&id) {
-                    Some(actor) => drop(actor.cast(warehouse::Msg::Command(Box::new(Command::Configured)))),
+                match state.router.all().get(&id) {
+                    // One that is dead is rebuilt from the view, which has it already.
+                    Some(home) => drop(home.actor.cast(warehouse::Msg::Command(Box::new(Command::Configured)))),
                     None => state.start(&myself, id).await?,
                 }
                 // A caller that has gone away does not change what was declared.
                 let _ = told.send(());
             }
             Msg::Rebuild(id) => state.start(&myself, id).await?,
-            Msg::Epoch(epoch) => {
-                for actor in state.router.all().values() {
+            Msg::Epoch => {
+                for home in state.router.all().values() {
                     // One that is dead is rebuilt from the view anyway.
-                    let _ = actor.cast(warehouse::Msg::Epoch(epoch));
+                    let _ = home.actor.cast(warehouse::Msg::Epoch);
                 }
             }
         }
@@ -83,6 +85,9 @@ impl Actor for Warehouses {
     ) -> Result<(), ActorProcessingErr> {
         match event {
             SupervisionEvent::ActorFailed(cell, error) => state.on_death(&myself, cell.get_id(), &error.to_string()),
+            SupervisionEvent::ActorTerminated(cell, ..) => {
+                state.on_death(&myself, cell.get_id(), "stopped without being told to")
+            }
             _ => Ok(()),
         }
     }
@@ -90,13 +95,16 @@ impl Actor for Warehouses {
 
 impl State {
     async fn start(&mut self, myself: &ActorRef<Msg>, id: Id) -> Result<(), ActorProcessingErr> {
+        let (life, alive) = watch::channel(());
         let args = warehouse::Args {
             shared: self.router.shared.clone(),
             warehouse: id.clone(),
+            life: alive,
         };
         let (actor, _) = Actor::spawn_linked(None, warehouse::Warehouse, args, myself.get_cell()).await?;
         self.actors.insert(actor.get_id(), id.clone());
-        self.router.set(&id, Some(actor));
+        let life = Arc::new(life);
+        self.router.set(&id, &Home { actor, life });
         Ok(())
     }
 
@@ -104,13 +112,16 @@ impl State {
         let Some(id) = self.actors.remove(&actor) else { return Ok(()) };
         tracing::error!(warehouse = %id, error, "a warehouse died; it is rebuilt from the view");
         self.router.shared.counters.warehouse_deaths.fetch_add(1, Ordering::Relaxed);
-        self.router.set(&id, None);
         let Some(wait) = self.restarts.died(Instant::now()) else {
             return Err(format!("warehouse {id} and others died too often; the last of: {error}").into());
         };
         let (myself, journal) = (myself.clone(), self.router.shared.journal.clone());
+        let home = self.router.all().get(&id).cloned();
         tokio::spawn(async move {
             tokio::time::sleep(wait).await;
+            if let Some(home) = home {
+                home.life.closed().await;
+            }
             journal.barrier(Box::new(move || drop(myself.cast(Msg::Rebuild(id)))));
         });
         Ok(())

@@ -20,8 +20,10 @@ mod tick;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::sync::watch;
 
 use self::ops::Operation;
 pub use self::ops::{BasketCommand, Command, SkuSetting};
@@ -60,8 +62,8 @@ pub enum Msg {
     },
     /// All that a dead SKU had sent is in the view now.
     Rebuilt(SkuIndex, u64),
-    /// The store has failed and everything ahead of the disk is void.
-    Epoch(u64),
+    /// Look whether the store has failed, so that everything ahead of the disk is void. Every message looks first.
+    Epoch,
     /// Look at the clock.
     Tick,
 }
@@ -72,6 +74,8 @@ pub struct Args {
     pub shared: Arc<Shared>,
     /// Its id.
     pub warehouse: Id,
+    /// The sign of its life.
+    pub life: watch::Receiver<()>,
 }
 
 /// An id whose verdict is not durable yet, and the copies that wait for it.
@@ -141,13 +145,14 @@ impl Actor for Warehouse {
     }
 
     async fn handle(&self, _: ActorRef<Msg>, message: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
+        state.look_at_epoch();
         match message {
             Msg::Events(ticket, range) => state.on_events(&ticket, range),
             Msg::Command(command) => state.on_command(command),
             Msg::Settled(settled) => state.on_settled(settled),
             Msg::Returned { sku, epoch, stock } => state.on_returned(sku, epoch, stock),
             Msg::Rebuilt(sku, epoch) => state.on_rebuilt(sku, epoch),
-            Msg::Epoch(epoch) => state.on_epoch(epoch),
+            Msg::Epoch => {}
             Msg::Tick => state.on_tick(),
         }
         state.finish();
@@ -172,7 +177,7 @@ impl Actor for Warehouse {
 
 impl State {
     fn from_view(myself: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
-        let Args { shared, warehouse } = args;
+        let Args { shared, warehouse, life } = args;
         let epoch = shared.journal.epoch();
         let site = shared.store.view().warehouses().get(&warehouse).cloned();
         let site = site.ok_or_else(|| format!("warehouse {warehouse} is not in the view"))?;
@@ -190,6 +195,7 @@ impl State {
             desk: Desk {
                 shared: shared.clone(),
                 warehouse,
+                life,
             },
             shared,
             site,
@@ -212,13 +218,11 @@ impl State {
             restarts: Restarts::new(SKUS),
             ticks: 0,
         };
-        // The node may have been down at midnight.
-        if let Some(newest) = state.shared.store.newest_recorded()? {
-            let newest = state.calendar.day_of(newest);
-            if newest < state.today {
-                state.turn_day(newest);
-            }
-        }
+        // The node may have been down at midnight, or have gone down before everybody was told of it. A journal that cannot be
+        // read now is no reason to stay away: reads and the wait for the disk go on.
+        let newest = state.shared.store.newest_recorded().ok().flatten();
+        let newest = newest.map_or(today, |newest| state.calendar.day_of(newest));
+        state.turn_day(newest.min(today.plus(-1)));
         Ok(state)
     }
 
@@ -313,17 +317,22 @@ impl State {
         }
     }
 
+    /// The epoch is read and not told: a message that comes late, twice, or to a predecessor must not roll back what was decided
+    /// since, nor leave it standing.
+    fn look_at_epoch(&mut self) {
+        let epoch = self.shared.journal.epoch();
+        if epoch != self.epoch {
+            self.on_epoch(epoch);
+        }
+    }
+
     fn on_epoch(&mut self, epoch: u64) {
         tracing::warn!(warehouse = %self.desk.warehouse, epoch, "the store failed: all that ran ahead of it is rolled back");
         self.epoch = epoch;
         for awake in self.places.values().filter_map(|place| place.awake.as_ref()) {
             awake.actor.stop(Some("epoch".to_owned()));
         }
-        let awake = self.actors.len() as u32;
-        self.shared
-            .counters
-            .awake
-            .fetch_sub(awake, std::sync::atomic::Ordering::Relaxed);
+        self.count_out();
         // Dropping tickets and reply channels answers everyone who waits: not judged, send it again.
         self.actors.clear();
         self.places.clear();
@@ -342,5 +351,18 @@ impl State {
         });
         // What was to be told of a new day is told again.
         self.turn_day(self.today.plus(-1));
+    }
+
+    /// Its actors are no longer counted as awake.
+    fn count_out(&self) {
+        let awake = self.actors.len() as u32;
+        self.shared.counters.awake.fetch_sub(awake, Ordering::Relaxed);
+    }
+}
+
+/// A warehouse that dies takes its awake SKUs with it.
+impl Drop for State {
+    fn drop(&mut self) {
+        self.count_out();
     }
 }

@@ -135,3 +135,48 @@ async fn every_command_that_waited_for_a_refused_basket_has_its_own_answer() {
     }
     assert_eq!(slow.await.unwrap(), ["applied"]);
 }
+
+static OUTLIVES: AtomicBool = AtomicBool::new(false);
+
+fn outlives_its_warehouse(stock: Option<&Stock>, event: &Event, voided: Voided<'_>, ctx: &Context<'_>) -> Decision {
+    if event.origin.document.as_deref() == Some("slow") {
+        wait_for(&OUTLIVES);
+    }
+    dies_of_poison(stock, event, voided, ctx)
+}
+
+/// A SKU decides on when its warehouse is dead already: what it still sends must be in the view before a successor reads it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_rebuilt_warehouse_knows_what_its_skus_had_still_sent() {
+    let house = house_on(&Arc::default(), outlives_its_warehouse).await;
+    let node = &house.node;
+    assert_eq!(words(node, vec![receipt("r", "A", 10)]).await, ["applied"]);
+    assert_eq!(hold(node, "o-1", &[("A", 1)], 900).await, Ok(State::Held));
+    let mut slow = sale("slow", "A", 8);
+    slow.origin.document = Some("slow".into());
+    let slow = tokio::spawn({
+        let node = node.clone();
+        async move { words(&node, vec![slow]).await }
+    });
+    // More deaths than a warehouse bears.
+    let storm = (0..1_100).map(|number| poison(&format!("p{number}"), &format!("P{number}")));
+    node.events(storm.collect()).await;
+    let deaths = || node.status()["actors"]["children"][1]["deaths"].as_u64().unwrap();
+    until("the warehouse's death", || deaths() == 1).await;
+    let early = async {
+        while hold(node, "o-2", &[("A", 5)], 900).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let early = tokio::time::timeout(Duration::from_millis(300), early).await;
+    OUTLIVES.store(true, Ordering::SeqCst);
+    assert!(early.is_err(), "1 is left to promise, and 5 were promised");
+    assert_eq!(slow.await.unwrap(), ["applied"]);
+    let mut verdict = words(node, vec![sale("s", "A", 1)]).await;
+    while verdict != ["applied"] {
+        assert_eq!(verdict, ["overloaded"]);
+        verdict = words(node, vec![sale("s", "A", 1)]).await;
+    }
+    assert_eq!((sellable(node, "A"), stock_of(node, "main", "A").claimed()), (1, 1));
+    assert_eq!(awake(node), 1, "the dead warehouse's actors are not counted");
+}
