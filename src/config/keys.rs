@@ -172,7 +172,7 @@ pub const KEYS: &[Key] = &[
         "http.max_connections",
         int(1, 1_000_000),
         "connections",
-        "20_000",
+        "12_000",
         false,
         "The most connections at once; one more is told so (503) and closed.",
     ),

@@ -82,7 +82,7 @@ fn every_mistake_is_told_at_once() {
         [
             "shelfd.toml:2:12: `http.max_rows` must be a whole number, not the text \"ten\" (for instance: max_rows = 10_000)",
             "shelfd.toml:3:19: `http.idle_timeout_ms` must be a whole number, not the fraction 1.5 (for instance: idle_timeout_ms = 60_000)",
-            "shelfd.toml:4:19: `http.max_connections` is 0, and must be 1 to 1000000 (connections) (for instance: max_connections = 20_000)",
+            "shelfd.toml:4:19: `http.max_connections` is 0, and must be 1 to 1000000 (connections) (for instance: max_connections = 12_000)",
             "shelfd.toml:6:10: `log.format` is \"jsn\", and must be \"text\" or \"json\" (did you mean `json`?)",
             "shelfd.toml:7:9: `log.level` has no level \"inof\" (did you mean `info`?)",
         ]
