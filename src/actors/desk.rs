@@ -11,7 +11,7 @@ use super::shared::Shared;
 use crate::domain::event::{Event, Origin, What};
 use crate::domain::fact::{Change, Fact, Outcome};
 use crate::domain::stock::{Context, Decision, Policy, Stock, Voided, evolve, left_lots};
-use crate::domain::units::{Day, Id, Time};
+use crate::domain::units::{Day, Id, Time, Unit};
 use crate::domain::warehouse::Calendar;
 use crate::storage::payload;
 
@@ -90,8 +90,11 @@ pub struct Desk {
 
 impl Desk {
     /// The domain's context of a row.
-    pub fn context<'a>(&'a self, prepared: &'a Prepared) -> Context<'a> {
+    pub fn context<'a>(&'a self, prepared: &'a Prepared, stock: Option<&Stock>, sku: &Id) -> Context<'a> {
+        // Only a SKU that is new here has to ask the catalogue.
+        let unit = if stock.is_none() { self.catalogue_unit(sku) } else { None };
         Context {
+            unit,
             now: prepared.now,
             today: prepared.today,
             calendar: &prepared.calendar,
@@ -100,9 +103,17 @@ impl Desk {
         }
     }
 
+    /// The unit that the catalogue names for a SKU.
+    fn catalogue_unit(&self, sku: &Id) -> Option<Unit> {
+        let entry = self.shared.store.view().catalogue_entry(sku.as_str())?;
+        let entry: serde_json::Value = serde_json::from_str(&entry).ok()?;
+        Unit::parse(entry.get("unit")?.as_str()?)
+    }
+
     /// Decides a row, changes the working copy, and adds the fact and the answer to the draft.
     pub fn decide(&self, stock: &mut Option<Stock>, ticket: &Arc<Ticket>, prepared: &Prepared, draft: &mut Draft) {
-        let context = self.context(prepared);
+        let event = ticket.event(prepared.row);
+        let context = self.context(prepared, stock.as_ref(), &event.sku);
         let decision = (self.shared.decide)(
             stock.as_ref(),
             ticket.event(prepared.row),

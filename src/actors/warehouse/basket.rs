@@ -45,6 +45,8 @@ impl State {
             calendar,
             policy: Policy::default(),
             limits,
+            // Baskets and settings never make a SKU.
+            unit: None,
         }
     }
 
@@ -146,7 +148,9 @@ impl State {
         let Some(basket) = self.basket(id) else { return };
         // Confirmed, cancelled or extended while this waited for its copies.
         let due = basket.expires.filter(|deadline| *deadline <= borrowed.now);
-        let (Basket::Held, Some(due)) = (basket.state, due) else { return };
+        let (Basket::Held, Some(due)) = (basket.state, due) else {
+            return;
+        };
         let keys = self.shared.store.view().keys();
         let lent = |sku: &Id| {
             let index = keys.find(self.desk.warehouse.as_str(), sku.as_str());
@@ -180,7 +184,12 @@ impl State {
         let Some(basket) = self.basket(reservation) else {
             return desk.decide(stock, ticket, prepared, &mut borrowed.draft);
         };
-        let (decision, after) = reservation::sale(&basket, stock.as_ref(), event, &desk.context(prepared));
+        let (decision, after) = reservation::sale(
+            &basket,
+            stock.as_ref(),
+            event,
+            &desk.context(prepared, stock.as_ref(), &event.sku),
+        );
         if let Some(after) = &after {
             let what = if after.state == basket.state {
                 "sold_from"

@@ -1,6 +1,7 @@
 //! One order per SKU, one effect per id, one record per basket: asleep or awake, alone or in a crowd.
 
 use super::*;
+use crate::domain::units::Unit;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_of_an_event_in_flight_waits_for_its_verdict() {
@@ -164,4 +165,23 @@ async fn a_void_waits_for_the_event_that_it_takes_back() {
     let batch = vec![receipt("r", "A", 10), sale("s", "A", 4), void("v"), void("v2")];
     assert_eq!(words(node, batch).await, ["applied", "applied", "applied", "refused"]);
     assert_eq!(sellable(node, "A"), 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sku_of_the_catalogue_is_kept_in_its_unit_from_the_first_event() {
+    let house = house().await;
+    let node = &house.node;
+    let entry = Setting::Catalogue {
+        sku: Id::trusted("A"),
+        entry: r#"{"name":"Flour","unit":"g"}"#.into(),
+        unit: Some(Unit::G),
+    };
+    node.set(entry, None, None).await.unwrap();
+    let mut pieces = receipt("r0", "A", 1);
+    pieces.unit = Some(Unit::Each);
+    assert_eq!(
+        words(node, vec![pieces, receipt("r", "A", 500)]).await,
+        ["refused", "applied"]
+    );
+    assert_eq!(stock_of(node, "main", "A").unit, Unit::G);
 }

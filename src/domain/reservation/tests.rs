@@ -222,6 +222,7 @@ fn context(now: Time, calendar: &Calendar) -> Context<'_> {
         calendar,
         policy: Policy::default(),
         limits: &LIMITS,
+        unit: None,
     }
 }
 

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use crate::domain::event::{Event, Inside, What};
 use crate::domain::fact::{Account, Change, Changes, Fact, Outcome, Role};
 use crate::domain::refusal::Refusal;
-use crate::domain::units::{Day, Id, Time};
+use crate::domain::units::{Day, Id, Time, Unit};
 use crate::domain::warehouse::Calendar;
 
 use super::gate::{self, Admitted};
@@ -67,6 +67,8 @@ pub struct Context<'a> {
     pub policy: Policy,
     /// What is remembered for how long.
     pub limits: &'a Limits,
+    /// The catalogue's unit, for a SKU that is new in this warehouse; `None`: the catalogue does not name one.
+    pub unit: Option<Unit>,
 }
 
 /// What the caller found under the id that a void names.

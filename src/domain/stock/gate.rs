@@ -32,7 +32,7 @@ pub(in crate::domain) fn admit(stock: Option<&Stock>, event: &Event, ctx: &Conte
     }
     quantity(&event.what)?;
     let mut changes = Changes::new();
-    changes.extend(unit(stock, event.unit)?);
+    changes.extend(unit(stock, event.unit, ctx.unit)?);
     if let Some(lot) = &event.lot {
         changes.extend(dated(stock, lot)?);
     }
@@ -67,19 +67,20 @@ fn quantity(what: &What) -> Result<(), Refusal> {
     Err(Refusal::field(Code::InvalidValue, field, detail))
 }
 
-fn unit(stock: Option<&Stock>, unit: Option<Unit>) -> Result<Option<Change>, Refusal> {
-    match (stock, unit) {
-        (Some(stock), Some(unit)) if unit != stock.unit => Err(Refusal::field(
+fn unit(stock: Option<&Stock>, named: Option<Unit>, catalogue: Option<Unit>) -> Result<Option<Change>, Refusal> {
+    let kept = stock.map(|stock| stock.unit).or(catalogue);
+    match (kept, named) {
+        (Some(kept), Some(named)) if named != kept => Err(Refusal::field(
             Code::UnitMismatch,
             "/data/unit",
             format!(
                 "this SKU is kept in {:?}, not in {:?}; convert the quantity, or change the SKU's unit while all its accounts are 0",
-                stock.unit.as_str(),
-                unit.as_str()
+                kept.as_str(),
+                named.as_str()
             ),
         )),
-        (None, Some(unit)) if unit != Unit::default() => Ok(Some(Change::Unit(unit))),
-        _ => Ok(None),
+        _ if stock.is_some() => Ok(None),
+        (kept, named) => Ok(named.or(kept).filter(|unit| *unit != Unit::default()).map(Change::Unit)),
     }
 }
 

@@ -176,6 +176,7 @@ impl Shelf {
             calendar: &calendar,
             policy: self.policy,
             limits: &self.limits,
+            unit: None,
         };
         decide(self.stock.as_ref(), event, voided, &ctx)
     }
