@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use ractor::ActorRef;
 use tokio::sync::oneshot;
 
@@ -263,7 +264,6 @@ impl Draft {
         if self.is_empty() {
             return;
         }
-        let forwarder = shared.forwarder.load().as_deref().cloned();
         let settled = Settled {
             epoch,
             skus: self.skus,
@@ -274,7 +274,7 @@ impl Draft {
             replies: self.replies,
             settled,
             back,
-            forwarder,
+            forwarder: shared.forwarder.clone(),
         };
         shared.journal.append(Append {
             epoch,
@@ -303,7 +303,7 @@ struct Completion {
     replies: Vec<Reply>,
     settled: Settled,
     back: Option<ActorRef<warehouse::Msg>>,
-    forwarder: Option<ActorRef<forwarder::Msg>>,
+    forwarder: Arc<ArcSwapOption<ActorRef<forwarder::Msg>>>,
 }
 
 impl Done for Completion {
@@ -311,7 +311,7 @@ impl Done for Completion {
         let this = *self;
         for reply in this.replies {
             match &result {
-                Ok(first) => say(reply, *first, this.forwarder.as_ref()),
+                Ok(first) => say(reply, *first, &this.forwarder),
                 Err(failure) => say_not(reply, failure),
             }
         }
@@ -323,7 +323,7 @@ impl Done for Completion {
     }
 }
 
-fn say(reply: Reply, first: u64, forwarder: Option<&ActorRef<forwarder::Msg>>) {
+fn say(reply: Reply, first: u64, forwarder: &ArcSwapOption<ActorRef<forwarder::Msg>>) {
     match reply {
         Reply::Row {
             ticket,
@@ -339,23 +339,27 @@ fn say(reply: Reply, first: u64, forwarder: Option<&ActorRef<forwarder::Msg>>) {
                 version,
                 duplicate: false,
             };
-            match (follow, forwarder) {
-                (Some(event), Some(forwarder)) => {
-                    let told = forwarder::Msg::Tell {
-                        event,
-                        seq: first + u64::from(index),
-                        answer: Some((ticket, row, verdict)),
-                    };
-                    // A forwarder that is being restarted reads the journal and tells it then.
-                    if let Err(ractor::MessagingErr::SendErr(forwarder::Msg::Tell {
-                        answer: Some((ticket, row, verdict)),
-                        ..
-                    })) = forwarder.cast(told)
-                    {
-                        ticket.answer(row, verdict);
-                    }
-                }
-                _ => ticket.answer(row, verdict),
+            let Some(event) = follow else {
+                return ticket.answer(row, verdict);
+            };
+            let told = forwarder::Msg::Tell(forwarder::Told {
+                event,
+                answer: Some((ticket, row, verdict)),
+            });
+            // Asked for now, when it is durable: one that is not there yet reads the journal up to here when it is.
+            let unheard = match forwarder.load().as_deref() {
+                Some(forwarder) => match forwarder.cast(told) {
+                    Err(ractor::MessagingErr::SendErr(told)) => Some(told),
+                    _ => None,
+                },
+                None => Some(told),
+            };
+            if let Some(forwarder::Msg::Tell(forwarder::Told {
+                answer: Some((ticket, row, verdict)),
+                ..
+            })) = unheard
+            {
+                ticket.answer(row, verdict);
             }
         }
         // A caller that has gone away does not change what happened.

@@ -116,19 +116,20 @@ impl Actor for Followers {
     }
 
     async fn handle(&self, myself: ActorRef<Msg>, Msg::Start(job): Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
-        let id = match job {
-            Some(job) => {
-                let args = (state.router.shared.clone(), job);
-                Actor::spawn_linked(None, Follower, args, myself.get_cell()).await?.0.get_id()
-            }
-            None => {
-                let (actor, _) = Actor::spawn_linked(None, Forwarder, state.router.clone(), myself.get_cell()).await?;
-                let id = actor.get_id();
-                state.router.shared.forwarder.store(Some(Arc::new(actor)));
-                id
-            }
+        let (supervisor, router) = (myself.get_cell(), state.router.clone());
+        let started = match job {
+            Some(job) => Actor::spawn_linked(None, Follower, (router.shared, job), supervisor)
+                .await
+                .map(|(actor, _)| actor.get_id()),
+            None => Actor::spawn_linked(None, Forwarder, router, supervisor)
+                .await
+                .map(|(actor, _)| actor.get_id()),
         };
-        state.running.insert(id, job);
+        match started {
+            Ok(id) => drop(state.running.insert(id, job)),
+            // A disk that cannot be read now is no more than a death.
+            Err(error) => state.again(&myself, job, &error.to_string())?,
+        }
         Ok(())
     }
 
@@ -144,10 +145,16 @@ impl Actor for Followers {
         let Some(job) = state.running.remove(&cell.get_id()) else {
             return Ok(());
         };
+        state.again(&myself, job, &error.to_string())
+    }
+}
+
+impl State {
+    fn again(&mut self, myself: &ActorRef<Msg>, job: Option<Job>, error: &str) -> Result<(), ActorProcessingErr> {
         let name = job.map_or("forwarder", |job| job.name);
-        tracing::error!(follower = name, %error, "a follower died; it starts again");
-        state.router.shared.counters.follower_deaths.fetch_add(1, Ordering::Relaxed);
-        match state.restarts.died(Instant::now()) {
+        tracing::error!(follower = name, error, "a follower died; it starts again");
+        self.router.shared.counters.follower_deaths.fetch_add(1, Ordering::Relaxed);
+        match self.restarts.died(Instant::now()) {
             Some(wait) => {
                 myself.send_after(wait, move || Msg::Start(job));
                 Ok(())

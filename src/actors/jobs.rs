@@ -54,7 +54,7 @@ fn heard(step: Result<bool, KeepError>) -> Result<bool, String> {
             tracing::debug!(?failure, "a background step waits for the store to write again");
             Ok(false)
         }
-        Err(KeepError::Write(_) | KeepError::Read(ReadError::Unavailable)) => Ok(false),
+        Err(KeepError::Write(_) | KeepError::Read(ReadError::Unavailable | ReadError::Disk(_))) => Ok(false),
         Err(error) => Err(error.to_string()),
     }
 }

@@ -127,5 +127,5 @@ pub struct Shared {
     /// Held by every background step that is alive, so that a stop can wait for the last one.
     pub steps: Arc<()>,
     /// Who tells the other warehouse of a transfer.
-    pub forwarder: ArcSwapOption<ActorRef<forwarder::Msg>>,
+    pub forwarder: Arc<ArcSwapOption<ActorRef<forwarder::Msg>>>,
 }

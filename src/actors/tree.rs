@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use ractor::{Actor, ActorRef};
 use tokio::sync::watch;
 
@@ -59,7 +59,7 @@ impl Tree {
             counters: Counters::default(),
             duplicates: RecentDuplicates::default(),
             steps: Arc::default(),
-            forwarder: ArcSwapOption::empty(),
+            forwarder: Arc::default(),
         });
         let router = Router::new(shared);
         let (fatal, fatal_seen) = watch::channel(None);

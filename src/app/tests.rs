@@ -3,6 +3,7 @@
 mod failure;
 mod order;
 mod rebuild;
+mod transfer;
 
 use std::sync::Arc;
 use std::time::Duration;
