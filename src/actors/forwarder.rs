@@ -104,14 +104,14 @@ impl Actor for Forwarder {
 }
 
 /// What lies above the cursor.
-fn untold(store: &Store, cursor: u64) -> Result<Vec<Box<Event>>, ReadError> {
+fn untold(store: &Store, cursor: u64) -> Result<Vec<Event>, ReadError> {
     let mut from = (cursor + 1).max(store.floor());
     let mut events = Vec::new();
     loop {
         let facts = store.facts(from, PAGE)?;
         let Some(last) = facts.last() else { break };
         from = last.seq + 1;
-        events.extend(facts.iter().filter_map(desk::underway_of));
+        events.extend(facts.iter().filter_map(desk::underway_of).map(|event| *event));
     }
     Ok(events)
 }
@@ -137,6 +137,7 @@ impl State {
         let (epoch, cursor) = (self.router.shared.journal.epoch(), self.cursor);
         let store = self.router.shared.store.clone();
         for event in tokio::task::spawn_blocking(move || untold(&store, cursor)).await?? {
+            let event = Box::new(event);
             myself.cast(Msg::Tell(Told { event, answer: None }))?;
         }
         self.epoch = epoch;

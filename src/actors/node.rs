@@ -121,11 +121,9 @@ impl Node {
 
     /// Judges events, in their order per SKU; the verdicts come in the order of the events, when all are durable.
     pub async fn events(&self, events: Vec<Event>) -> Vec<Verdict> {
-        self.inflight.fetch_add(events.len() as u32, Ordering::Relaxed);
-        let count = events.len() as u32;
-        let verdicts = self.router.events(events).await;
-        self.inflight.fetch_sub(count, Ordering::Relaxed);
-        verdicts
+        // Counted out also when the caller goes away before the answer.
+        let _inside = Inside::new(&self.inflight, events.len() as u32);
+        self.router.events(events).await
     }
 
     /// Carries out a command about a reservation.
@@ -423,6 +421,22 @@ impl Node {
     pub fn status(&self) -> serde_json::Value {
         let inflight = self.inflight.load(Ordering::Relaxed);
         super::status::status(&self.router, &self.about, &self.readiness(), inflight)
+    }
+}
+
+/// Events inside, for as long as somebody waits for them.
+struct Inside<'a>(&'a AtomicU32, u32);
+
+impl Inside<'_> {
+    fn new(inside: &AtomicU32, events: u32) -> Inside<'_> {
+        inside.fetch_add(events, Ordering::Relaxed);
+        Inside(inside, events)
+    }
+}
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(self.1, Ordering::Relaxed);
     }
 }
 
