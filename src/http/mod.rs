@@ -33,6 +33,7 @@ mod events;
 mod health;
 mod history;
 mod ledger;
+mod linger;
 mod lookup;
 mod params;
 mod reservations;

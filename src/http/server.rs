@@ -21,6 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::linger::Lingering;
 use super::{HttpOptions, edge};
 use crate::actors::node::Node;
 
@@ -193,6 +194,13 @@ fn places(max_connections: usize) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(places))
 }
 
+/// The request, whose body is read to its end whatever becomes of it.
+fn lingering(request: hyper::Request<hyper::body::Incoming>, options: &HttpOptions) -> hyper::Request<Body> {
+    let (head, body) = request.into_parts();
+    let body = Lingering::new(body, &head.headers, options.max_body_bytes, options.body_timeout);
+    hyper::Request::from_parts(head, Body::new(body))
+}
+
 /// Resolves when the node is told to stop (or nobody is left to tell).
 pub(super) async fn stopped(shutdown: &mut watch::Receiver<bool>) {
     let _ = shutdown.wait_for(|stop| *stop).await;
@@ -242,9 +250,10 @@ async fn connection(
     });
     let service = {
         let activity = activity.clone();
+        let options = options.clone();
         service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
             let inside = Inside::new(&activity);
-            let answer = edge::answer(router.clone(), node.clone(), request.map(Body::new));
+            let answer = edge::answer(router.clone(), node.clone(), lingering(request, &options));
             async move {
                 let answered = answer.await;
                 drop(inside);

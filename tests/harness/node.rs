@@ -93,22 +93,31 @@ impl NodeBuilder {
 
     /// Starts the node and waits until it is ready; panics with its log when it does not come up.
     pub fn start(self) -> Node {
+        let mut node = self.launched();
+        node.await_ready();
+        node
+    }
+
+    fn launched(self) -> Node {
         let work = TempDir::new().expect("a directory for the node");
         let data = self.data.clone().unwrap_or_else(|| work.path().join("data"));
         if let Some(config) = &self.config {
             std::fs::write(work.path().join("config.toml"), config).expect("the node's configuration");
         }
         let (child, address) = launch(&self, work.path(), &data, "127.0.0.1:0");
-        let mut node = Node {
+        Node {
             child,
             http: Http::new(&address),
             address,
             data,
             work,
             builder: self,
-        };
-        node.await_ready();
-        node
+        }
+    }
+
+    /// As [`NodeBuilder::start`], for a node that will not call itself ready: waits only until it says where it listens.
+    pub fn start_unready(self) -> Node {
+        self.launched()
     }
 
     /// Runs `shelfd run` for a start that is expected to fail, and returns what it left.
