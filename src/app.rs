@@ -238,6 +238,7 @@ fn store_options(config: &Config) -> Options {
         max_skus: config.stock.max_skus as usize,
         id_window_ms: i64::from(config.stock.id_window_days) * 86_400_000,
         history_ms: i64::from(config.storage.history_days) * 86_400_000,
+        reserve_bytes: config.storage.reserve_bytes,
         ..Options::default()
     };
     options.limits.commit_bytes = config.storage.max_commit_bytes as usize;

@@ -121,6 +121,9 @@ impl Node {
 
     /// Judges events, in their order per SKU; the verdicts come in the order of the events, when all are durable.
     pub async fn events(&self, events: Vec<Event>) -> Vec<Verdict> {
+        if let Err(refusal) = self.room() {
+            return vec![Verdict::NotJudged(refusal); events.len()];
+        }
         // Counted out also when the caller goes away before the answer.
         let _inside = Inside::new(&self.inflight, events.len() as u32);
         self.router.events(events).await
@@ -134,6 +137,7 @@ impl Node {
         command: BasketCommand,
         trace: Option<Box<str>>,
     ) -> Result<BasketAnswer, Refusal> {
+        self.room()?;
         let actor = self.actor(warehouse)?;
         let keys = self.view().keys();
         let index = |sku: &Id| keys.find(warehouse.as_str(), sku.as_str()).map(|index| (sku.clone(), index));
@@ -159,6 +163,7 @@ impl Node {
 
     /// Records a setting; `id` is the caller's idempotency key, where it gave one. Answers with the fact's sequence.
     pub async fn set(&self, setting: Setting, id: Option<Id>, trace: Option<Box<str>>) -> Result<u64, Refusal> {
+        self.room_for(&setting)?;
         let now = self.now();
         let id = id.unwrap_or_else(|| Id::trusted(&uuid::Uuid::now_v7().to_string()));
         let origin = Origin {
@@ -262,6 +267,24 @@ impl Node {
             .await?;
         }
         Ok(verdict)
+    }
+
+    /// Refuses when the disk's reserve is touched.
+    fn room(&self) -> Result<(), Refusal> {
+        if self.store().is_short_of_room() {
+            let detail = "the disk has less free space than storage.reserve_bytes keeps back: nothing new is taken until there is room, reads go on";
+            return Err(Refusal::new(Code::StorageFull, detail));
+        }
+        Ok(())
+    }
+
+    /// A warehouse is small, and without it nothing could be taken when there is room again.
+    fn room_for(&self, setting: &Setting) -> Result<(), Refusal> {
+        if matches!(setting, Setting::Warehouse(_)) {
+            Ok(())
+        } else {
+            self.room()
+        }
     }
 
     fn letter(&self, letter: u64) -> Result<crate::domain::fact::Fact, Refusal> {
@@ -409,6 +432,9 @@ impl Node {
             return Readiness::Stopping;
         }
         match self.router.shared.journal.health() {
+            Health::Ok if self.store().is_short_of_room() => {
+                Readiness::Degraded("the disk is down to its reserve: writes are refused, reads go on".to_owned())
+            }
             Health::Ok => Readiness::Ready,
             Health::Failing { why, .. } => Readiness::Degraded(match why {
                 CommitFailure::StorageFull => "the disk is full: writes are refused, reads go on".to_owned(),

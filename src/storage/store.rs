@@ -6,6 +6,7 @@
 
 mod load;
 mod open;
+mod room;
 #[cfg(test)]
 mod tests;
 
@@ -54,6 +55,8 @@ pub struct Options {
     pub generation_bits: u32,
     /// What one transaction may hold.
     pub limits: journal::Limits,
+    /// Free bytes of the disk below which [`Store::is_short_of_room`]; 0: none.
+    pub reserve_bytes: u64,
 }
 
 const DAY_MS: i64 = 86_400_000;
@@ -67,6 +70,7 @@ impl Default for Options {
             history_ms: 400 * DAY_MS,
             generation_bits: GENERATION_BITS,
             limits: journal::Limits::default(),
+            reserve_bytes: 0,
         }
     }
 }
@@ -171,6 +175,7 @@ pub struct Store {
     journal: JournalHandle,
     thread: Mutex<Option<JoinHandle<()>>>,
     path: PathBuf,
+    room: room::Room,
     /// Released when the process ends, however it ends.
     _lock: Option<std::fs::File>,
 }
@@ -214,6 +219,11 @@ impl Store {
     /// Where the store is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether the disk has less free space than is kept in reserve: nothing new should be taken.
+    pub fn is_short_of_room(&self) -> bool {
+        self.room.is_short(&self.path)
     }
 
     /// What is remembered of a hash of `remembered::hash` or `remembered::voided_hash`. `At` must be confirmed by reading the fact;

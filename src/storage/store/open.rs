@@ -14,6 +14,7 @@ use crate::storage::database::{Handle, ReadError, is_damaged, is_full};
 use crate::storage::journal;
 use crate::storage::tables::{self, meta};
 
+use super::room::Room;
 use super::{FILE, FORMAT, Options, Shared, Store};
 
 /// Why a store could not be opened. Each says what, where, and what to do.
@@ -239,6 +240,7 @@ pub(super) fn with(backends: Backends, options: Options, path: &Path, lock: Opti
         detail: "it does not say how its generations are cut".into(),
     })?;
     let limits = options.limits;
+    let room = Room::new(options.reserve_bytes, path);
     let shared = Shared::load(database, options, bits as u32).map_err(|error| OpenError::read(path, error))?;
     let shared = Arc::new(shared);
     let started = journal::start(Arc::clone(&shared), limits);
@@ -248,6 +250,7 @@ pub(super) fn with(backends: Backends, options: Options, path: &Path, lock: Opti
         journal,
         thread: Mutex::new(Some(thread)),
         path: path.to_owned(),
+        room,
         _lock: lock,
     })
 }
