@@ -162,32 +162,43 @@ fn lost() -> Verdict {
     ))
 }
 
+/// Whatever must not be let go before the work on a batch has ended, whoever still waits for it: the door's share of the valve.
+pub type Held = Option<Box<dyn std::any::Any + Send + Sync>>;
+
 /// The promise of an answer to every row of a batch; see the module.
-#[derive(Debug)]
-pub struct Ticket(Arc<Batch>);
+pub struct Ticket {
+    batch: Arc<Batch>,
+    _held: Held,
+}
 
 impl Ticket {
-    /// A ticket for a batch.
-    pub fn new(batch: Arc<Batch>) -> Arc<Ticket> {
-        Arc::new(Ticket(batch))
+    /// A ticket for a batch, and what is held until the last of those who work on it has let go.
+    pub fn new(batch: Arc<Batch>, held: Held) -> Arc<Ticket> {
+        Arc::new(Ticket { batch, _held: held })
+    }
+}
+
+impl std::fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.batch.fmt(f)
     }
 }
 
 impl std::ops::Deref for Ticket {
     type Target = Batch;
     fn deref(&self) -> &Batch {
-        &self.0
+        &self.batch
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if self.0.open.load(Ordering::Acquire) == 0 {
+        if self.batch.open.load(Ordering::Acquire) == 0 {
             return;
         }
-        for row in 0..self.0.events.len() as u32 {
-            if self.0.verdict(row).is_none() {
-                self.0.answer(row, lost());
+        for row in 0..self.batch.events.len() as u32 {
+            if self.batch.verdict(row).is_none() {
+                self.batch.answer(row, lost());
             }
         }
     }

@@ -148,7 +148,7 @@ impl State {
     async fn on_go(&mut self) -> Option<Duration> {
         let mut batch = std::mem::take(&mut self.waiting);
         let events = batch.iter().map(|told| Event::clone(&told.event)).collect();
-        let verdicts = self.router.events(events).await;
+        let verdicts = self.router.events(events, None).await;
         // What was sent is durable whatever the other side says now.
         for told in &mut batch {
             if let Some((ticket, row, verdict)) = told.answer.take() {

@@ -10,7 +10,7 @@ use ractor::ActorRef;
 use tokio::sync::{oneshot, watch};
 
 pub use super::batch::Verdict;
-use super::batch::not_durable;
+use super::batch::{Held, not_durable};
 pub use super::draft::BasketAnswer;
 use super::draft::{Draft, Reply};
 use super::router::Router;
@@ -121,12 +121,17 @@ impl Node {
 
     /// Judges events, in their order per SKU; the verdicts come in the order of the events, when all are durable.
     pub async fn events(&self, events: Vec<Event>) -> Vec<Verdict> {
+        self.events_holding(events, None).await
+    }
+
+    /// As [`Node::events`]; `held` is let go when the work has ended, not when the caller goes away before that.
+    pub async fn events_holding(&self, events: Vec<Event>, held: Held) -> Vec<Verdict> {
         if let Err(refusal) = self.room() {
             return vec![Verdict::NotJudged(refusal); events.len()];
         }
         // Counted out also when the caller goes away before the answer.
         let _inside = Inside::new(&self.inflight, events.len() as u32);
-        self.router.events(events).await
+        self.router.events(events, held).await
     }
 
     /// Carries out a command about a reservation.

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use ractor::{ActorRef, ActorStatus};
 use tokio::sync::watch;
 
-use super::batch::{Batch, Ticket, Verdict};
+use super::batch::{Batch, Held, Ticket, Verdict};
 use super::shared::Shared;
 use super::warehouse;
 use crate::domain::event::Event;
@@ -63,7 +63,7 @@ impl Router {
     }
 
     /// Judges events; see `Node::events`.
-    pub async fn events(&self, events: Vec<Event>) -> Vec<Verdict> {
+    pub async fn events(&self, events: Vec<Event>, held: Held) -> Vec<Verdict> {
         if events.is_empty() {
             return Vec::new();
         }
@@ -83,7 +83,7 @@ impl Router {
         for (row, verdict) in refused {
             batch.answer(row, verdict);
         }
-        let ticket = Ticket::new(batch.clone());
+        let ticket = Ticket::new(batch.clone(), held);
         for (warehouse, mut range) in groups {
             // Rows without an index sort last, and have their verdict already.
             while range.end > range.start && batch.sku(batch.row_at(range.end - 1)).0 == u32::MAX {

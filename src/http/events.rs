@@ -11,11 +11,13 @@ use super::Door;
 use super::edge::{Trace, asks_for};
 use super::error::{Answer, Problem};
 use super::{body, params::Params};
+use crate::actors::batch::Held;
 use crate::actors::node::Verdict;
 use crate::domain::event::Event;
 use crate::domain::fact::Outcome;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::units::Id;
+use crate::ingress::admission::Permit;
 use crate::ingress::decode::{Decoder, Rejected};
 use crate::ingress::rows::{Decoded, Format, decode};
 use crate::ingress::suggest;
@@ -105,7 +107,6 @@ pub(super) async fn report(State(door): State<Door>, request: Request<Body>) -> 
     .await;
     metrics::gauge!("shelfd_inflight_events").set(door.valve.events_inside() as f64);
     metrics::gauge!("shelfd_inflight_bytes").set(door.valve.bytes_inside() as f64);
-    // The permit lives until the answer is made.
     let answer = match outcome {
         Ok(Judged::One(ids, verdict)) => one(&ids, verdict),
         Ok(Judged::Many(rows)) => many(&rows, ndjson && !asks_for(&parts.headers, "application/json")),
@@ -116,6 +117,11 @@ pub(super) async fn report(State(door): State<Door>, request: Request<Body>) -> 
     }
     drop(permit);
     answer
+}
+
+/// What was taken of the valve goes with the events: a caller that goes away before the answer does not open it.
+fn hand_over(door: &Door, permit: &mut Permit) -> Held {
+    Some(Box::new(std::mem::replace(permit, door.valve.permit())))
 }
 
 fn format(headers: &HeaderMap) -> Answer<Format> {
@@ -152,7 +158,7 @@ async fn judge(
     content: Body,
     format: Format,
     trace: Option<&Trace>,
-    permit: &mut crate::ingress::admission::Permit,
+    permit: &mut Permit,
 ) -> Answer<Judged> {
     let bytes = body::read(door, headers, content, permit).await?;
     let warehouses = door.node.view().warehouses();
@@ -169,7 +175,7 @@ async fn judge(
         Decoded::One(event) => {
             permit.take_events(1)?;
             let ids = ids(&event);
-            let verdict = door.node.events(vec![*event]).await.pop();
+            let verdict = door.node.events_holding(vec![*event], hand_over(door, permit)).await.pop();
             Ok(Judged::One(ids, verdict.unwrap_or_else(unanswered)))
         }
         Decoded::Many(rows) => {
@@ -187,7 +193,7 @@ async fn judge(
             let verdicts = if events.is_empty() {
                 Vec::new()
             } else {
-                door.node.events(events).await
+                door.node.events_holding(events, hand_over(door, permit)).await
             };
             nothing_judged(&verdicts)?;
             let mut verdicts = verdicts.into_iter();

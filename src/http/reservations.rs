@@ -17,7 +17,7 @@ use super::shape::{self, Page, ReservationView};
 use super::skus::SCAN;
 use super::{Door, body, edge};
 use crate::actors::node::BasketCommand;
-use crate::domain::refusal::Code;
+use crate::domain::refusal::{Code, Refusal};
 use crate::domain::reservation::{ConfirmLine, ConfirmRequest, HoldRequest, LineRequest, Reservation, State as BasketState};
 use crate::domain::units::{Id, MAX_QUANTITY};
 use crate::domain::warehouse::Warehouse;
@@ -285,11 +285,17 @@ async fn carry_out(
 ) -> Answer<Basket> {
     let mut permit = door.valve.permit();
     permit.take_events(1)?;
-    let answer = door
-        .node
-        .basket(&warehouse.id, id, command, trace)
+    let (node, warehouse_id, id) = (door.node.clone(), warehouse.id.clone(), id.clone());
+    // A task of its own: a caller that goes away before the answer does not open the valve.
+    let carried = tokio::spawn(async move {
+        let answer = node.basket(&warehouse_id, &id, command, trace).await;
+        drop(permit);
+        answer
+    });
+    let answer = carried
         .await
-        .map_err(Problem::in_path)?;
+        .map_err(|error| Problem::from(Refusal::new(Code::InternalError, error.to_string())))?;
+    let answer = answer.map_err(Problem::in_path)?;
     let status = if answer.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(view(door, warehouse, &answer.reservation))))
 }

@@ -157,3 +157,27 @@ async fn a_dead_letter_can_be_replayed_once_its_cause_is_gone() {
     assert_eq!(word(&node.replay(letter).await.unwrap()), "duplicate");
     assert_eq!(sellable(node, "A"), 9);
 }
+
+static SHUT: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(true);
+
+fn takes_its_time(stock: Option<&Stock>, event: &Event, voided: Voided<'_>, ctx: &Context<'_>) -> Decision {
+    while SHUT.load(Ordering::SeqCst) {
+        std::thread::yield_now();
+    }
+    stock::decide(stock, event, voided, ctx)
+}
+
+/// A caller that sends and hangs up must not open the valve for more than the mailboxes can bear.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_share_of_the_valve_is_held_until_the_work_ends_though_the_caller_has_gone() {
+    let house = house_on(&Arc::default(), takes_its_time).await;
+    let share = Arc::new(());
+    let held = Some(Box::new(share.clone()) as Box<dyn std::any::Any + Send + Sync>);
+    let mut call = Box::pin(house.node.events_holding(vec![receipt("r", "A", 1)], held));
+    assert!(futures_util::poll!(call.as_mut()).is_pending());
+    drop(call);
+    assert_eq!(Arc::strong_count(&share), 2, "the event is still inside");
+    SHUT.store(false, Ordering::SeqCst);
+    until("the end of the work", || Arc::strong_count(&share) == 1).await;
+    assert_eq!(sellable(&house.node, "A"), 1);
+}
