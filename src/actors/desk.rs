@@ -103,11 +103,14 @@ impl Desk {
         }
     }
 
-    /// The unit that the catalogue names for a SKU.
+    /// The unit that the catalogue names for a SKU, or else the one that its first event gave it in another warehouse.
     fn catalogue_unit(&self, sku: &Id) -> Option<Unit> {
-        let entry = self.shared.store.view().catalogue_entry(sku.as_str())?;
-        let entry: serde_json::Value = serde_json::from_str(&entry).ok()?;
-        Unit::parse(entry.get("unit")?.as_str()?)
+        let view = self.shared.store.view();
+        let named = || {
+            let entry: serde_json::Value = serde_json::from_str(&view.catalogue_entry(sku.as_str())?).ok()?;
+            Unit::parse(entry.get("unit")?.as_str()?)
+        };
+        named().or_else(|| view.unit_of(sku.as_str()))
     }
 
     /// Decides a row, changes the working copy, and adds the fact and the answer to the draft.

@@ -1,5 +1,8 @@
 //! The catalogue: what is sold, in which unit. Prices are kept as the caller wrote them: there is no float in the house.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -16,6 +19,7 @@ use crate::actors::node::Setting;
 use crate::domain::refusal::Code;
 use crate::domain::units::{Id, Unit};
 use crate::ingress::suggest;
+use crate::storage::view::View;
 
 /// Barcodes of one SKU.
 const MAX_BARCODES: usize = 100;
@@ -86,10 +90,15 @@ fn decimal(text: &str) -> bool {
 }
 
 /// An entry as it is shown: its SKU and what was set.
-fn shown(sku: &str, entry: &str) -> Value {
+///
+/// An entry that names no unit is shown with that of its stock.
+fn shown(view: &View, sku: &str, entry: &str) -> Value {
     let mut value: Value = serde_json::from_str(entry).unwrap_or_else(|_| json!({}));
     if let Some(members) = value.as_object_mut() {
         members.insert("sku".into(), sku.into());
+        if let (None, Some(unit)) = (members.get("unit"), view.unit_of(sku)) {
+            members.insert("unit".into(), unit.as_str().into());
+        }
     }
     value
 }
@@ -101,12 +110,18 @@ fn shown(sku: &str, entry: &str) -> Value {
 pub(super) async fn list(State(door): State<Door>, uri: Uri) -> Answer<Json<Page<Value>>> {
     let params = Params::read(uri.query(), &["limit", "cursor"])?;
     let (limit, after) = (params.limit()?, params.after()?);
-    let page = door.node.view().catalogue(after.as_deref(), limit);
-    let next = page
-        .last()
-        .filter(|_| page.len() == limit)
-        .map(|(sku, _)| sealed(sku.as_str()));
-    let items = page.iter().map(|(sku, entry)| shown(sku.as_str(), entry)).collect();
+    let view = door.node.view();
+    let mut page: BTreeMap<Id, Arc<str>> = view.catalogue(after.as_deref(), limit).into_iter().collect();
+    // A SKU that only events have named is in the catalogue too. No page needs more of any list than its own length.
+    for warehouse in view.warehouses().keys() {
+        for (sku, _) in view.skus_of(warehouse.as_str(), after.as_deref(), limit) {
+            page.entry(sku).or_insert_with(|| "{}".into());
+        }
+    }
+    let more = page.len() >= limit;
+    let page: Vec<(Id, Arc<str>)> = page.into_iter().take(limit).collect();
+    let next = page.last().filter(|_| more).map(|(sku, _)| sealed(sku.as_str()));
+    let items = page.iter().map(|(sku, entry)| shown(view, sku.as_str(), entry)).collect();
     Ok(Json(Page { items, next }))
 }
 
@@ -118,15 +133,9 @@ pub(super) async fn show(State(door): State<Door>, uri: Uri, segments: Segments<
     Params::read(uri.query(), &[])?;
     let id = id("s", &s)?;
     let view = door.node.view();
-    if let Some(entry) = view.catalogue_entry(id.as_str()) {
-        return Ok(Json(shown(id.as_str(), &entry)));
-    }
-    let unit = view.warehouses().keys().find_map(|warehouse| {
-        let index = view.keys().find(warehouse.as_str(), id.as_str())?;
-        view.read(index, |stock, _| stock.map(|stock| stock.unit))
-    });
-    match unit {
-        Some(unit) => Ok(Json(json!({"sku": id.as_str(), "unit": unit.as_str()}))),
+    let entry = view.catalogue_entry(id.as_str());
+    match entry.or_else(|| view.unit_of(id.as_str()).map(|_| "{}".into())) {
+        Some(entry) => Ok(Json(shown(view, id.as_str(), &entry))),
         None => Err(Problem::new(
             Code::UnknownSku,
             format!(
@@ -151,9 +160,13 @@ pub(super) async fn set(State(door): State<Door>, segments: Segments<1>, request
     let given: EntryBody = body::json(&door, request).await?;
     let unit = given.check()?;
     let entry = serde_json::to_string(&given).map_err(|error| Problem::new(Code::InternalError, error.to_string()))?;
-    let answer = shown(sku.as_str(), &entry);
-    door.node.set(Setting::Catalogue { sku, entry, unit }, key, trace).await?;
-    Ok(Json(answer))
+    let setting = Setting::Catalogue {
+        sku: sku.clone(),
+        entry: entry.clone(),
+        unit,
+    };
+    door.node.set(setting, key, trace).await?;
+    Ok(Json(shown(door.node.view(), sku.as_str(), &entry)))
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::domain::fact::{Outcome, Subject};
 use crate::domain::reservation::{Reservation, State};
 use crate::domain::stock::{Stock, evolve};
-use crate::domain::units::{Id, Time};
+use crate::domain::units::{Id, Time, Unit};
 use crate::domain::warehouse::Warehouse;
 
 use super::append::{Fold, Folded, SkuIndex};
@@ -175,6 +175,13 @@ impl View {
     pub fn held_count(&self, warehouse: &str) -> usize {
         self.shelf(warehouse)
             .map_or(0, |shelf| shelf.baskets.read().count(State::Held))
+    }
+
+    /// The unit of a SKU's stock, in whichever warehouse has it.
+    pub fn unit_of(&self, sku: &str) -> Option<Unit> {
+        let index = |warehouse: &Id| self.keys.find(warehouse.as_str(), sku);
+        let unit = |index| self.read(index, |stock, _| stock.map(|stock| stock.unit));
+        self.warehouses().keys().filter_map(index).find_map(unit)
     }
 
     /// One catalogue entry, as JSON.
