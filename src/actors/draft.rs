@@ -205,12 +205,13 @@ impl Draft {
     }
 
     /// Adds a fact about something else than a SKU or a reservation, described by the caller.
-    pub fn other(&mut self, fold: Fold, recorded: Time, parts: FactParts<'_>) -> u32 {
+    /// `id`: the hash to remember, as [`FactParts::memory`] says it too.
+    pub fn other(&mut self, fold: Fold, recorded: Time, id: Option<u64>, parts: FactParts<'_>) -> u32 {
         encode_fact(&mut self.bytes, parts);
         self.push(Folded {
             fold,
             recorded,
-            id: None,
+            id,
             voids: None,
             keep_forever: false,
             noted: None,

@@ -21,6 +21,7 @@ pub mod follower;
 pub mod forwarder;
 pub mod jobs;
 pub mod node;
+mod once;
 pub mod root;
 pub mod router;
 pub mod shared;

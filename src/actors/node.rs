@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use ractor::ActorRef;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Mutex, oneshot, watch};
 
 pub use super::batch::Verdict;
 use super::batch::{Held, not_durable};
 pub use super::draft::BasketAnswer;
 use super::draft::{Draft, Reply};
+use super::once::{self, origin};
 use super::router::Router;
 use super::shared::Shared;
 pub use super::warehouse::BasketCommand;
@@ -95,6 +96,8 @@ pub struct Node {
     warehouses: watch::Receiver<Option<ActorRef<warehouses::Msg>>>,
     stopping: Arc<AtomicBool>,
     inflight: Arc<AtomicU32>,
+    /// Settings with a key, one after the other: a copy in flight waits for the first to be durable.
+    pub(super) keyed: Arc<Mutex<()>>,
     about: Arc<About>,
 }
 
@@ -115,6 +118,7 @@ impl Node {
             warehouses,
             stopping: Arc::default(),
             inflight: Arc::default(),
+            keyed: Arc::default(),
             about: Arc::new(about),
         }
     }
@@ -166,15 +170,10 @@ impl Node {
         answer.await.unwrap_or_else(|_| Err(lost()))
     }
 
-    /// Records a setting; `id` is the caller's idempotency key, where it gave one. Answers with the fact's sequence.
-    pub async fn set(&self, setting: Setting, id: Option<Id>, trace: Option<Box<str>>) -> Result<u64, Refusal> {
+    /// Records a setting, and answers with the fact's sequence.
+    pub(super) async fn write(&self, setting: Setting, origin: Origin) -> Result<u64, Refusal> {
         self.room_for(&setting)?;
         let now = self.now();
-        let id = id.unwrap_or_else(|| Id::trusted(&uuid::Uuid::now_v7().to_string()));
-        let origin = Origin {
-            trace,
-            ..origin("console", id)
-        };
         match setting {
             Setting::Warehouse(site) => {
                 let id = site.id.clone();
@@ -292,7 +291,7 @@ impl Node {
         }
     }
 
-    fn letter(&self, letter: u64) -> Result<crate::domain::fact::Fact, Refusal> {
+    pub(super) fn letter(&self, letter: u64) -> Result<crate::domain::fact::Fact, Refusal> {
         let unknown = || Refusal::new(Code::NotFound, format!("there is no dead letter {letter}"));
         self.view().dead_letter(letter).ok_or_else(unknown)?;
         let fact = self
@@ -355,6 +354,11 @@ impl Node {
             };
             warehouses.keys().filter_map(find).collect()
         };
+        // The key is bound by the catalogue's own fact, which comes last.
+        let origin = &Origin {
+            fingerprint: 0,
+            ..origin.clone()
+        };
         let mut done: Vec<(Id, SkuIndex, Unit)> = Vec::new();
         for (warehouse, index, before) in known.into_iter().filter(|(_, _, before)| *before != unit) {
             let actor = self.actor(&warehouse)?;
@@ -383,6 +387,7 @@ impl Node {
     ) -> Result<u64, Refusal> {
         let (reply, answer) = oneshot::channel();
         let mut draft = Draft::new(warehouse.clone());
+        let id = once::remembered(&warehouse, &origin);
         let parts = FactParts {
             warehouse: warehouse.as_str(),
             what,
@@ -392,9 +397,12 @@ impl Node {
             outcome: &Outcome::APPLIED,
             payload: None,
             subject,
-            memory: Memory::default(),
+            memory: Memory {
+                id: id.is_some(),
+                ..Memory::default()
+            },
         };
-        let index = draft.other(fold, now, parts);
+        let index = draft.other(fold, now, id, parts);
         draft.reply(Reply::Setting(reply, Ok(index)));
         let shared = &self.router.shared;
         draft.send(shared, shared.journal.epoch(), None);
@@ -480,17 +488,4 @@ fn lost() -> Refusal {
         Code::Overloaded,
         "whoever worked on it has failed or is being rebuilt: nothing was changed; send it again",
     )
-}
-
-fn origin(source: &str, id: Id) -> Origin {
-    Origin {
-        source: Id::trusted(source),
-        id,
-        actor: None,
-        reason: None,
-        document: None,
-        trace: None,
-        extensions: None,
-        fingerprint: 0,
-    }
 }

@@ -25,6 +25,8 @@ pub(super) struct Said<'a> {
     pub(super) business: Time,
     /// Who said it.
     pub(super) origin: &'a Origin,
+    /// The hash of its key, to be remembered.
+    pub(super) id: Option<u64>,
 }
 
 /// The borrowed copies by the SKU's id, as the domain asks for them.
@@ -93,7 +95,12 @@ impl State {
         if clock_ahead {
             tracing::warn!(reservation = %after.id, "the caller's clock is ahead; taken at its arrival");
         }
-        let said = Said { what, business, origin };
+        let said = Said {
+            what,
+            business,
+            origin,
+            id: None,
+        };
         borrowed.draft.reservation(what, business, borrowed.now, origin, &after);
         for line in lines {
             let LineFact {
@@ -138,7 +145,7 @@ impl State {
             changes,
             after: after.unwrap_or_default(),
             payload: None,
-            id: None,
+            id: said.id,
             voids: None,
             keep_forever: false,
         }))

@@ -1,5 +1,6 @@
 //! What is set on one SKU, and what changes about it without an event.
 
+use super::super::once;
 use super::State;
 use super::basket::Said;
 use super::ops::{Borrowed, SkuSetting, node_origin};
@@ -40,6 +41,7 @@ impl State {
             what,
             business: borrowed.now,
             origin,
+            id: once::remembered(warehouse, origin),
         };
         self.write_sku(id, said, Outcome::APPLIED, changes, borrowed).ok_or(missing)
     }
@@ -64,6 +66,7 @@ impl State {
             what,
             business: now,
             origin: &origin,
+            id: None,
         };
         self.write_sku(&id, said, Outcome::APPLIED, changes, borrowed);
     }
