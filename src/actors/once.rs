@@ -10,7 +10,8 @@ use crate::domain::event::Origin;
 use crate::domain::fact::Fact;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::units::Id;
-use crate::storage::remembered::{self, Lookup};
+use crate::storage::known::Known;
+use crate::storage::remembered;
 use crate::storage::store::ReadError;
 
 /// Who sets what is set.
@@ -82,16 +83,9 @@ impl Node {
     /// The fact that a key has made.
     fn heard(&self, warehouse: &Id, origin: &Origin) -> Result<Option<Fact>, ReadError> {
         let hash = remembered::hash(warehouse.as_str(), origin.source.as_str(), origin.id.as_str());
-        let mut found = self.store().lookup(hash)?;
-        while let Lookup::At(seq) = found {
-            let same =
-                |fact: &Fact| fact.warehouse == *warehouse && fact.origin.source == origin.source && fact.origin.id == origin.id;
-            match self.store().fact(seq)? {
-                Some(fact) if same(&fact) => return Ok(Some(fact)),
-                // Two keys may share a hash; the texts decide.
-                _ => found = self.store().lookup_below(hash, seq)?,
-            }
-        }
-        Ok(None)
+        Ok(match self.store().known(hash, warehouse, &origin.source, &origin.id)? {
+            Known::Fact(fact) => Some(*fact),
+            Known::Nothing | Known::Gone(_) => None,
+        })
     }
 }

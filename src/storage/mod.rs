@@ -11,6 +11,7 @@ pub mod database;
 mod figures;
 pub mod journal;
 pub mod keep;
+pub mod known;
 pub mod ledger;
 pub mod payload;
 pub mod recent;

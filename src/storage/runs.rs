@@ -180,8 +180,18 @@ impl Runs {
         self.sealed.write().insert(number, sealed);
     }
 
+    /// A fact that has an id with this hash, looked for first where one was found last: a file that is sent again comes in order.
+    /// It need not be the newest; whoever finds other texts there goes on with [`Runs::newest`].
+    pub(crate) fn any(&self, database: &Handle, hash: u64) -> Result<Option<u64>, ReadError> {
+        self.look(database, hash, u64::MAX, Some(self.hint.load(Ordering::Relaxed)))
+    }
+
     /// The newest fact below `below` that has an id with this hash.
-    pub(crate) fn lookup(&self, database: &Handle, hash: u64, below: u64) -> Result<Option<u64>, ReadError> {
+    pub(crate) fn newest(&self, database: &Handle, hash: u64, below: u64) -> Result<Option<u64>, ReadError> {
+        self.look(database, hash, below, None)
+    }
+
+    fn look(&self, database: &Handle, hash: u64, below: u64, hint: Option<u64>) -> Result<Option<u64>, ReadError> {
         let mut newest = None;
         for kind in [Kind::Ids, Kind::Forever] {
             let groups: Vec<u64> = {
@@ -190,7 +200,7 @@ impl Runs {
                 maybe.map(|(group, _)| *group).collect()
             };
             for group in groups {
-                let found = self.lookup_in(database, kind, group, hash, below)?;
+                let found = self.look_in(database, (kind, group), hash, below, hint)?;
                 newest = newest.max(found);
                 if found.is_some() {
                     break;
@@ -200,7 +210,14 @@ impl Runs {
         Ok(newest)
     }
 
-    fn lookup_in(&self, database: &Handle, kind: Kind, group: u64, hash: u64, below: u64) -> Result<Option<u64>, ReadError> {
+    fn look_in(
+        &self,
+        database: &Handle,
+        (kind, group): (Kind, u64),
+        hash: u64,
+        below: u64,
+        hint: Option<u64>,
+    ) -> Result<Option<u64>, ReadError> {
         let mut numbers: Vec<u64> = {
             let sealed = self.sealed.read();
             let group = sealed.range(group * GROUP..(group + 1) * GROUP).rev();
@@ -213,8 +230,7 @@ impl Runs {
             });
             with_ids.map(|(number, _)| *number).collect()
         };
-        let hint = self.hint.load(Ordering::Relaxed);
-        if let Some(at) = numbers.iter().position(|number| *number == hint) {
+        if let Some(at) = numbers.iter().position(|number| Some(*number) == hint) {
             numbers[..=at].rotate_right(1);
         }
         for number in numbers {

@@ -226,18 +226,22 @@ impl Store {
         self.room.is_short(&self.path)
     }
 
-    /// What is remembered of a hash of `remembered::hash` or `remembered::voided_hash`. `At` must be confirmed by reading the fact;
-    /// when its texts are others, go on with [`Store::lookup_below`] that sequence.
+    /// A fact that has this hash (of `remembered::hash` or `remembered::voided_hash`), where one is likeliest to be found. For
+    /// an event's id use [`Store::known`], which compares the texts.
     pub fn lookup(&self, hash: u64) -> Result<Lookup, ReadError> {
-        self.lookup_below(hash, u64::MAX)
+        self.found(hash, u64::MAX, || self.shared.runs.any(&self.shared.database, hash))
     }
 
-    /// As [`Store::lookup`], among the facts below a sequence.
-    pub fn lookup_below(&self, hash: u64, below: u64) -> Result<Lookup, ReadError> {
+    /// The newest fact below a sequence that has this hash.
+    pub(crate) fn lookup_below(&self, hash: u64, below: u64) -> Result<Lookup, ReadError> {
+        self.found(hash, below, || self.shared.runs.newest(&self.shared.database, hash, below))
+    }
+
+    fn found(&self, hash: u64, below: u64, sealed: impl FnOnce() -> Result<Option<u64>, ReadError>) -> Result<Lookup, ReadError> {
         let live = self.shared.view.live.load();
         let found = live.iter().rev().find_map(|generation| generation.lookup(hash, below));
         let found = match found {
-            None => self.shared.runs.lookup(&self.shared.database, hash, below)?,
+            None => sealed()?,
             found => found,
         };
         Ok(found.map_or(Lookup::New, Lookup::At))

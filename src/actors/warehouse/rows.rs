@@ -17,20 +17,11 @@ use crate::domain::refusal::{Code, Refusal};
 use crate::domain::units::{Id, Time};
 use crate::storage::append::SkuIndex;
 use crate::storage::database::ReadError;
+use crate::storage::known::Known as Memory;
 use crate::storage::remembered::{Lookup, hash, voided_hash};
 
 /// What the source of a dead letter that is sent in again begins with; the source that it came from follows.
 pub const REPLAYED: &str = "dead-letter/";
-
-/// What is remembered of an id.
-enum Memory {
-    /// Nothing.
-    Nothing,
-    /// The fact that bound it.
-    Fact(Box<Fact>),
-    /// A fact that the journal no longer holds.
-    Gone(u64),
-}
 
 /// What the memory of ids says about a row.
 enum Known {
@@ -116,7 +107,11 @@ impl State {
             mark.copies.push((ticket.clone(), row));
             return Known::Settled;
         }
-        match self.remembered(&event.warehouse, &event.origin, id) {
+        match self
+            .shared
+            .store
+            .known(id, &event.warehouse, &event.origin.source, &event.origin.id)
+        {
             Ok(Memory::Nothing) => {
                 self.in_flight.insert(id, InFlight::default());
                 Known::New(id)
@@ -163,24 +158,6 @@ impl State {
                 Known::Settled
             }
         }
-    }
-
-    /// What is remembered of this event's id.
-    fn remembered(&self, warehouse: &Id, origin: &Origin, id: u64) -> Result<Memory, ReadError> {
-        let store = &self.shared.store;
-        let mut found = store.lookup(id)?;
-        while let Lookup::At(seq) = found {
-            let same =
-                |fact: &Fact| fact.warehouse == *warehouse && fact.origin.source == origin.source && fact.origin.id == origin.id;
-            match store.fact(seq)? {
-                Some(fact) if same(&fact) => return Ok(Memory::Fact(Box::new(fact))),
-                // Kept for ever, and older than the journal: the hash alone must do.
-                None if seq < store.floor() => return Ok(Memory::Gone(seq)),
-                // Two ids may share a hash; the texts decide.
-                _ => found = store.lookup_below(id, seq)?,
-            }
-        }
-        Ok(Memory::Nothing)
     }
 
     fn prepare(&mut self, ticket: &Arc<Ticket>, row: u32, id: u64, now: Time, sources: &Sources) -> Option<Prepared> {
@@ -236,10 +213,16 @@ impl State {
         if let Lookup::At(_) = self.shared.store.lookup(voids)? {
             return Ok(VoidOf::Already);
         }
-        Ok(match self.remembered(&event.warehouse, original, target)? {
-            Memory::Fact(fact) => VoidOf::Fact(fact),
-            Memory::Nothing | Memory::Gone(_) => VoidOf::Unknown,
-        })
+        Ok(
+            match self
+                .shared
+                .store
+                .known(target, &event.warehouse, &original.source, &original.id)?
+            {
+                Memory::Fact(fact) => VoidOf::Fact(fact),
+                Memory::Nothing | Memory::Gone(_) => VoidOf::Unknown,
+            },
+        )
     }
 
     /// A refusal that needs no look at the stock: recorded, and answered when it is durable.

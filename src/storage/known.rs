@@ -1,0 +1,41 @@
+//! What is remembered of an event's id: the fact that bound it, found by its hash and confirmed by its texts.
+
+use crate::domain::fact::Fact;
+use crate::domain::units::Id;
+
+use super::database::ReadError;
+use super::remembered::Lookup;
+use super::store::Store;
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// Nobody has sent it within the window.
+    Nothing,
+    /// The fact that bound it.
+    Fact(Box<Fact>),
+    /// Kept for ever, and older than the journal: only its sequence is known, and the hash alone must do.
+    Gone(u64),
+}
+
+impl Store {
+    /// What is remembered of the id of (warehouse, source, id), whose `remembered::hash` the caller has.
+    pub fn known(&self, hash: u64, warehouse: &Id, source: &Id, id: &Id) -> Result<Known, ReadError> {
+        let same = |fact: &Fact| fact.warehouse == *warehouse && fact.origin.source == *source && fact.origin.id == *id;
+        let mut found = self.lookup(hash)?;
+        // The first look goes where the last one was lucky; two ids may share a hash, so what follows goes down from the newest.
+        let mut below = u64::MAX;
+        while let Lookup::At(seq) = found {
+            match self.fact(seq)? {
+                Some(fact) if same(&fact) => return Ok(Known::Fact(Box::new(fact))),
+                None if seq < self.floor() => return Ok(Known::Gone(seq)),
+                _ => {}
+            }
+            found = self.lookup_below(hash, below)?;
+            if let Lookup::At(next) = found {
+                below = next;
+            }
+        }
+        Ok(Known::Nothing)
+    }
+}
