@@ -229,6 +229,8 @@ async fn measure(args: &Args, plan: Plan, pid: Option<u32>) -> Result<Run, Failu
         }
     };
     drop(clock);
+    // The load may have ended in the instant in which the clock was to look.
+    let after = after.or_else(|| pid.and_then(host::usage));
     let figures = driven.map_err(|error| Failure::new(Code::Io, error.to_string()))??;
     let usage = before
         .zip(after)
