@@ -97,6 +97,17 @@ fn of_lot(stock: &Stock, lot: &Id, counted: i64, as_of: Time, changes: &mut Chan
     let mut owed = stock.owed - owed_here;
     if stands < 0 {
         set(lot, -before, changes);
+        // What this count adds to the debt is this lot's as much as if it had been found for it: the next count settles it.
+        let more = -stands - owed_here;
+        if more > 0 {
+            changes.push(Change::Book {
+                at: as_of,
+                lot: lot.clone(),
+                own: 0,
+                found: more,
+                set: -more,
+            });
+        }
         return Ok(units::sub(owed, stands)?);
     }
     let added = stands - before;
