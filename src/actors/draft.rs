@@ -6,7 +6,7 @@ use arc_swap::ArcSwapOption;
 use ractor::ActorRef;
 use tokio::sync::oneshot;
 
-use super::batch::{Ticket, Verdict, not_durable};
+use super::batch::{Held, Ticket, Verdict, not_durable};
 use super::shared::Shared;
 use super::{forwarder, warehouse};
 use crate::domain::event::{Event, Origin};
@@ -52,6 +52,8 @@ pub enum Reply {
     Basket(BasketReply, Result<BasketAnswer, Refusal>),
     /// A setting's answer; the place of its fact, or why not.
     Setting(SettingReply, Result<u32, Refusal>),
+    /// The sequence of the draft's first fact; and what is held until it is durable.
+    Rows(SettingReply, Held),
 }
 
 /// One SKU fact, borrowed from wherever it was decided.
@@ -151,10 +153,7 @@ impl Draft {
             },
         };
         encode_fact(&mut self.bytes, parts);
-        let noted = match fact.outcome {
-            Outcome::Applied { .. } => None,
-            other => Some(other.clone()),
-        };
+        let noted = noted(fact.outcome);
         let fold = Fold::Sku {
             sku: fact.index,
             version: fact.version,
@@ -214,7 +213,7 @@ impl Draft {
             id,
             voids: None,
             keep_forever: false,
-            noted: None,
+            noted: noted(parts.outcome),
         })
     }
 
@@ -300,6 +299,14 @@ pub struct Settled {
     pub baskets: Vec<Id>,
 }
 
+/// What of an outcome people ask for.
+fn noted(outcome: &Outcome) -> Option<Outcome> {
+    match outcome {
+        Outcome::Applied { .. } => None,
+        other => Some(other.clone()),
+    }
+}
+
 struct Completion {
     replies: Vec<Reply>,
     settled: Settled,
@@ -366,6 +373,7 @@ fn say(reply: Reply, first: u64, forwarder: &ArcSwapOption<ActorRef<forwarder::M
         // A caller that has gone away does not change what happened.
         Reply::Basket(to, answer) => drop(to.send(answer)),
         Reply::Setting(to, answer) => drop(to.send(answer.map(|index| first + u64::from(index)))),
+        Reply::Rows(to, _) => drop(to.send(Ok(first))),
     }
 }
 
@@ -373,6 +381,6 @@ fn say_not(reply: Reply, failure: &CommitFailure) {
     match reply {
         Reply::Row { ticket, row, .. } => ticket.answer(row, Verdict::NotJudged(not_durable(failure))),
         Reply::Basket(to, _) => drop(to.send(Err(not_durable(failure)))),
-        Reply::Setting(to, _) => drop(to.send(Err(not_durable(failure)))),
+        Reply::Setting(to, _) | Reply::Rows(to, _) => drop(to.send(Err(not_durable(failure)))),
     }
 }

@@ -22,6 +22,7 @@ pub mod forwarder;
 pub mod jobs;
 pub mod node;
 mod once;
+pub mod refused;
 pub mod root;
 pub mod router;
 pub mod shared;

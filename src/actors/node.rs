@@ -274,7 +274,7 @@ impl Node {
     }
 
     /// Refuses when the disk's reserve is touched.
-    fn room(&self) -> Result<(), Refusal> {
+    pub(super) fn room(&self) -> Result<(), Refusal> {
         if self.store().is_short_of_room() {
             let detail = "the disk has less free space than storage.reserve_bytes keeps back: nothing new is taken until there is room, reads go on";
             return Err(Refusal::new(Code::StorageFull, detail));
@@ -483,7 +483,7 @@ fn send(actor: &ActorRef<warehouse::Msg>, command: Command) -> Result<(), Refusa
     actor.cast(warehouse::Msg::Command(Box::new(command))).map_err(|_| lost())
 }
 
-fn lost() -> Refusal {
+pub(super) fn lost() -> Refusal {
     Refusal::new(
         Code::Overloaded,
         "whoever worked on it has failed or is being rebuilt: nothing was changed; send it again",

@@ -9,9 +9,8 @@ use tokio::sync::watch;
 
 use super::batch::{Batch, Held, Ticket, Verdict};
 use super::shared::Shared;
-use super::warehouse;
+use super::{refused, warehouse};
 use crate::domain::event::Event;
-use crate::domain::fact::Outcome;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::units::Id;
 use crate::storage::append::SkuIndex;
@@ -68,24 +67,24 @@ impl Router {
             return Vec::new();
         }
         let mut skus = Vec::with_capacity(events.len());
-        let mut refused: Vec<(u32, Verdict)> = Vec::new();
+        let mut no_room: Vec<(u32, Refusal)> = Vec::new();
         let keys = self.shared.store.view().keys();
         for (row, event) in events.iter().enumerate() {
             match keys.intern(event.warehouse.as_str(), event.sku.as_str()) {
                 Ok(index) => skus.push(index),
                 Err(_) => {
-                    refused.push((row as u32, too_many_skus(event)));
+                    no_room.push((row as u32, too_many_skus(event)));
                     skus.push(SkuIndex(u32::MAX));
                 }
             }
         }
         let (batch, groups) = Batch::new(events, skus);
-        for (row, verdict) in refused {
-            batch.answer(row, verdict);
-        }
         let ticket = Ticket::new(batch.clone(), held);
+        if !no_room.is_empty() {
+            refused::no_room(&self.shared, &ticket, no_room);
+        }
         for (warehouse, mut range) in groups {
-            // Rows without an index sort last, and have their verdict already.
+            // Rows without an index sort last, and are refused already.
             while range.end > range.start && batch.sku(batch.row_at(range.end - 1)).0 == u32::MAX {
                 range.end -= 1;
             }
@@ -101,16 +100,10 @@ impl Router {
     }
 }
 
-fn too_many_skus(event: &Event) -> Verdict {
+fn too_many_skus(event: &Event) -> Refusal {
     let detail = format!(
         "SKU {} would be one more than `stock.max_skus` allows: raise the limit, or mend the sender",
         event.sku
     );
-    let refusal = Refusal::field(Code::InvalidValue, "/data/sku", detail);
-    Verdict::Judged {
-        outcome: Outcome::Refused(refusal),
-        seq: 0,
-        version: 0,
-        duplicate: false,
-    }
+    Refusal::field(Code::InvalidValue, "/data/sku", detail)
 }

@@ -18,13 +18,17 @@ use super::{Context, any, arg};
 Examples:
   shelfd ignored                     everything that moved nothing, with its reason
   shelfd ignored --why duplicate
-  shelfd ignored --why refused -w msk-07 --json")]
+  shelfd ignored --why refused -w msk-07 --json
+  shelfd ignored --nowhere           rows that name no warehouse of this node")]
 pub struct Ignored {
     #[command(flatten)]
     place: Where,
     /// Only what was ignored for this: duplicate, refused, stale, included_in_count, recorded or dead_letter
     #[arg(long)]
     why: Option<String>,
+    /// Only what names no warehouse of this node: rows that could not be read, or with a warehouse that nobody has declared
+    #[arg(long, conflicts_with = "why")]
+    nowhere: bool,
     #[command(flatten)]
     paging: Paging,
 }
@@ -97,7 +101,10 @@ const IGNORED: &[Column] = &[
 /// What was ignored, and why.
 pub async fn ignored(args: Ignored, context: &Context) -> Result<(), Failure> {
     let query: Query = args.why.map(|why| ("why", why)).into_iter().collect();
-    let path = of_warehouse(&args.place, "ignored");
+    let path = match args.nowhere {
+        true => path(["v1", "ignored"]),
+        false => of_warehouse(&args.place, "ignored"),
+    };
     list::show(context, &path, &query, args.paging, IGNORED, "nothing was ignored").await
 }
 

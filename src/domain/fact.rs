@@ -327,6 +327,19 @@ pub enum Subject {
         /// `replayed`, `discarded`, `restored`.
         action: Box<str>,
     },
+    /// Rows of a request that could not be read as events, and were refused at the door. Nothing of the state changes. The
+    /// fact's warehouse is the one that they name; empty when they name none of this node.
+    Row {
+        /// The SKU, as far as it could be read.
+        sku: Option<Id>,
+        /// How many rows: neighbours without an id that were refused in the same words are one fact.
+        rows: u32,
+    },
+    /// A command about a reservation that the node fails on: a dead letter, with the command as its payload. Nothing changes.
+    Command {
+        /// The reservation.
+        reservation: Id,
+    },
 }
 
 /// One durable truth, as it is read back from the journal.

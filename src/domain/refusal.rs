@@ -61,7 +61,7 @@ codes! {
     HeadersTooLarge = "headers_too_large",
     /// The same id with other content.
     IdReused = "id_reused",
-    /// Not enough to promise.
+    /// Not enough to promise, to take away or to release.
     InsufficientStock = "insufficient_stock",
     /// The SKU or reservation has moved on.
     VersionMismatch = "version_mismatch",

@@ -198,7 +198,41 @@ fn wrong(error: &serde_path_to_error::Error<serde_json::Error>) -> Refusal {
             "the field is there twice; send it once",
         );
     }
-    Refusal::field(Code::InvalidValue, pointer, text)
+    Refusal::field(Code::InvalidValue, pointer, in_words(text))
+}
+
+/// serde speaks of the types of this program; the caller knows those of JSON.
+fn in_words(text: &str) -> String {
+    let parts = text
+        .strip_prefix("invalid type: ")
+        .or_else(|| text.strip_prefix("invalid value: "))
+        .or_else(|| text.strip_prefix("invalid length "))
+        .and_then(|rest| rest.rsplit_once(", expected "));
+    let Some((is, must)) = parts else {
+        return text.to_owned();
+    };
+    let must = match must {
+        "i64" | "i32" => "a whole number",
+        "u64" => "a whole number from 0 to 2^64-1",
+        "u32" => "a whole number from 0 to 4294967295",
+        "a boolean" => "true or false",
+        "a sequence" => "an array",
+        "a map" => "an object",
+        of if of.starts_with("struct ") => "an object",
+        other => other,
+    };
+    let (kind, value) = is.split_once(' ').unwrap_or((is, ""));
+    let is = match kind {
+        "integer" => format!("the number {}", value.trim_matches('`')),
+        "floating" => format!("the number {}", value.trim_start_matches("point ").trim_matches('`')),
+        "boolean" => value.trim_matches('`').to_owned(),
+        "string" => format!("the string {}", suggest::quoted(value.trim_matches('"'))),
+        "sequence" => "an array".to_owned(),
+        "map" => "an object".to_owned(),
+        "unit" | "null" => "null".to_owned(),
+        _ => is.to_owned(),
+    };
+    format!("must be {must}, is {is}")
 }
 
 fn step(key: &str) -> String {
@@ -227,6 +261,25 @@ mod tests {
     fn refused(text: &str, code: Code, field: Option<&str>) {
         let refusal = parse::<Basket>(text.as_bytes()).unwrap_err();
         assert_eq!((refusal.code, refusal.field.as_deref()), (code, field), "{}", refusal.detail);
+    }
+
+    #[test]
+    fn a_wrong_value_is_told_in_the_words_of_json() {
+        for (text, detail) in [
+            (r#"{"lines":[{"quantity":1.5}]}"#, "must be a whole number, is the number 1.5"),
+            (
+                r#"{"lines":[{"quantity":9223372036854775808}]}"#,
+                "must be a whole number, is the number 9223372036854775808",
+            ),
+            (r#"{"lines":[{"quantity":"5"}]}"#, "must be a whole number, is the string '5'"),
+            (r#"{"lines":[{"quantity":null}]}"#, "must be a whole number, is null"),
+            (r#"{"lines":[{"quantity":true}]}"#, "must be a whole number, is true"),
+            (r#"{"lines":{}}"#, "must be an array, is an object"),
+            (r#"{"lines":[7]}"#, "must be an object, is the number 7"),
+            (r#"17"#, "must be an object, is the number 17"),
+        ] {
+            assert_eq!(parse::<Basket>(text.as_bytes()).unwrap_err().detail, detail, "{text}");
+        }
     }
 
     #[test]

@@ -176,13 +176,14 @@ impl Follow {
     fn shows(&self, fact: &Fact) -> bool {
         let changed = match &fact.subject {
             Subject::Sku { changes, .. } => !changes.is_empty() || matches!(fact.outcome, Outcome::DeadLetter { .. }),
+            Subject::Row { .. } => false,
             _ => true,
         };
         let here = self.warehouse.as_ref().is_none_or(|warehouse| *warehouse == fact.warehouse);
         let this = self.sku.as_ref().is_none_or(|wanted| match &fact.subject {
             Subject::Sku { sku, .. } | Subject::Catalogue { sku, .. } => sku == wanted,
             Subject::Reservation(basket) => basket.lines.iter().any(|line| line.sku == *wanted),
-            Subject::Warehouse(_) | Subject::DeadLetter { .. } => false,
+            Subject::Warehouse(_) | Subject::DeadLetter { .. } | Subject::Row { .. } | Subject::Command { .. } => false,
         });
         changed && here && this
     }

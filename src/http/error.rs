@@ -35,7 +35,7 @@ pub fn status_of(code: Code) -> (u16, &'static str) {
         C::UnsupportedMediaType => (415, "Unsupported kind of body"),
         C::HeadersTooLarge => (431, "The headers are too large"),
         C::IdReused => (409, "The id was used with other content"),
-        C::InsufficientStock => (409, "Not enough to promise"),
+        C::InsufficientStock => (409, "Not enough in stock"),
         C::VersionMismatch => (409, "It has moved on"),
         C::AlreadyConfirmed => (409, "Already confirmed"),
         C::AlreadyCancelled => (409, "Already cancelled"),

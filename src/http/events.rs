@@ -2,13 +2,15 @@
 //!
 //! Verdicts are written by hand into one buffer: for a batch, building JSON values first costs more than judging the events.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
-use utoipa::ToSchema;
 
 use super::Door;
 use super::edge::{Trace, asks_for};
+use super::described::{EventBody, VerdictsBody};
 use super::error::{Answer, Problem};
 use super::{body, params::Params};
 use crate::actors::batch::Held;
@@ -21,56 +23,6 @@ use crate::ingress::admission::Permit;
 use crate::ingress::decode::{Decoder, Rejected};
 use crate::ingress::rows::{Decoded, Format, decode};
 use crate::ingress::suggest;
-
-/// An event, as CloudEvents 1.0 in structured mode.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "it describes the body, which is decoded by hand")]
-pub(super) struct EventBody {
-    /// `1.0`.
-    specversion: String,
-    /// Unique within the source and the warehouse.
-    id: String,
-    /// The reporting system.
-    source: String,
-    /// `inventory.receipt`, `inventory.sale`, …
-    r#type: String,
-    /// The business time; without it, the time of arrival.
-    time: Option<String>,
-    /// `warehouse`, `sku` and what belongs to the type.
-    data: serde_json::Value,
-}
-
-/// What became of one event.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "it describes the answer, which is written by hand")]
-pub(super) struct VerdictBody {
-    /// The event's id, where it could be read.
-    id: Option<String>,
-    /// Its source, where it could be read.
-    source: Option<String>,
-    /// `applied`, `duplicate`, `included_in_count`, `stale`, `recorded`, `dead_letter` or `refused`.
-    verdict: String,
-    /// For a duplicate: the first verdict.
-    first: Option<String>,
-    /// The sequence of its fact.
-    seq: Option<u64>,
-    /// The SKU's version after it.
-    version: Option<u64>,
-    /// Units that had to be found first.
-    found: Option<i64>,
-    /// An expired lot that was taken.
-    expired_lot: Option<String>,
-    /// Why it was refused.
-    problem: Option<serde_json::Value>,
-}
-
-/// The verdicts of a batch, in the order of its rows.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "it describes the answer, which is written by hand")]
-pub(super) struct VerdictsBody {
-    /// One for each row.
-    verdicts: Vec<VerdictBody>,
-}
 
 /// Report what happened: one event, or a batch as a JSON array or NDJSON.
 #[utoipa::path(
@@ -120,8 +72,12 @@ pub(super) async fn report(State(door): State<Door>, request: Request<Body>) -> 
 }
 
 /// What was taken of the valve goes with the events: a caller that goes away before the answer does not open it.
-fn hand_over(door: &Door, permit: &mut Permit) -> Held {
-    Some(Box::new(std::mem::replace(permit, door.valve.permit())))
+fn hand_over(door: &Door, permit: &mut Permit) -> Arc<Permit> {
+    Arc::new(std::mem::replace(permit, door.valve.permit()))
+}
+
+fn held(share: &Arc<Permit>) -> Held {
+    Some(Box::new(share.clone()))
 }
 
 fn format(headers: &HeaderMap) -> Answer<Format> {
@@ -144,7 +100,8 @@ type Ids = (Id, Id);
 
 enum Row {
     Judged(Ids, Verdict),
-    Rejected(Rejected),
+    /// Refused at the door, and recorded under this sequence.
+    Rejected(Rejected, u64),
 }
 
 enum Judged {
@@ -161,26 +118,36 @@ async fn judge(
     permit: &mut Permit,
 ) -> Answer<Judged> {
     let bytes = body::read(door, headers, content, permit).await?;
+    let trace = trace.map(|trace| trace.received.as_deref().unwrap_or(&trace.parent));
     let warehouses = door.node.view().warehouses();
     let decoded = {
-        let mut decoder = Decoder::new(
-            &warehouses,
-            trace.map(|trace| trace.received.as_deref().unwrap_or(&trace.parent)),
-        );
+        let mut decoder = Decoder::new(&warehouses, trace);
         decode(&bytes, format, door.options.max_rows, &mut decoder)?
     };
     drop(bytes);
     let ids = |event: &Event| (event.origin.id.clone(), event.origin.source.clone());
     match decoded {
-        Decoded::One(event) => {
+        Decoded::One(row) => {
             permit.take_events(1)?;
-            let ids = ids(&event);
-            let verdict = door.node.events_holding(vec![*event], hand_over(door, permit)).await.pop();
-            Ok(Judged::One(ids, verdict.unwrap_or_else(unanswered)))
+            let share = hand_over(door, permit);
+            match *row {
+                Ok(event) => {
+                    let ids = ids(&event);
+                    let verdict = door.node.events_holding(vec![event], held(&share)).await.pop();
+                    Ok(Judged::One(ids, verdict.unwrap_or_else(unanswered)))
+                }
+                Err(rejected) => {
+                    let rows = std::iter::once(&rejected);
+                    door.node.record_refused(rows, trace, || held(&share)).await?;
+                    Tally::default().count("refused");
+                    Err(Refusal::clone(&rejected.refusal).into())
+                }
+            }
         }
         Decoded::Many(rows) => {
             let good = rows.iter().filter(|row| row.is_ok()).count();
-            permit.take_events(good)?;
+            permit.take_events(rows.len())?;
+            let share = hand_over(door, permit);
             let mut events = Vec::with_capacity(good);
             let mut places = Vec::with_capacity(rows.len());
             for row in rows {
@@ -190,16 +157,24 @@ async fn judge(
                     ids
                 }));
             }
-            let verdicts = if events.is_empty() {
-                Vec::new()
-            } else {
-                door.node.events_holding(events, hand_over(door, permit)).await
+            let rejected = places.iter().filter_map(|place| place.as_ref().err());
+            let recorded = door.node.record_refused(rejected, trace, || held(&share));
+            let judged = async {
+                match events.is_empty() {
+                    true => Vec::new(),
+                    false => door.node.events_holding(events, held(&share)).await,
+                }
             };
-            nothing_judged(&verdicts)?;
-            let mut verdicts = verdicts.into_iter();
-            let row = |place: Result<Ids, Rejected>| match place {
-                Ok(ids) => Row::Judged(ids, verdicts.next().unwrap_or_else(unanswered)),
-                Err(rejected) => Row::Rejected(rejected),
+            let (recorded, verdicts) = tokio::join!(recorded, judged);
+            nothing_judged(&verdicts, recorded.as_ref().err())?;
+            let (mut verdicts, mut recorded) = (verdicts.into_iter(), recorded.map(Vec::into_iter));
+            let row = |place: Result<Ids, Rejected>| match (place, &mut recorded) {
+                (Ok(ids), _) => Row::Judged(ids, verdicts.next().unwrap_or_else(unanswered)),
+                (Err(rejected), Ok(recorded)) => Row::Rejected(rejected, recorded.next().unwrap_or_default()),
+                (Err(mut rejected), Err(why)) => {
+                    *rejected.refusal = why.clone();
+                    Row::Rejected(rejected, 0)
+                }
             };
             Ok(Judged::Many(places.into_iter().map(row).collect()))
         }
@@ -210,8 +185,11 @@ fn unanswered() -> Verdict {
     Verdict::NotJudged(Refusal::new(Code::Overloaded, "the event was not judged; send it again"))
 }
 
-/// When no event at all was judged, the whole request is answered with the reason.
-fn nothing_judged(verdicts: &[Verdict]) -> Answer<()> {
+/// When no event at all was judged, the whole request is answered with the reason; so is one of which nothing could be recorded.
+fn nothing_judged(verdicts: &[Verdict], unrecorded: Option<&Refusal>) -> Answer<()> {
+    if let (true, Some(why)) = (verdicts.is_empty(), unrecorded) {
+        return Err(why.clone().into());
+    }
     let mut reasons = verdicts.iter().map(|verdict| match verdict {
         Verdict::NotJudged(refusal) => Some(refusal),
         Verdict::Judged { .. } => None,
@@ -263,10 +241,10 @@ fn many(rows: &[Row], ndjson: bool) -> Answer {
                 tally.count(word(verdict));
                 refused |= write_judged(&mut out, ids, verdict, Some(at + 1));
             }
-            Row::Rejected(rejected) => {
+            Row::Rejected(rejected, seq) => {
                 tally.count("refused");
                 refused = true;
-                write_rejected(&mut out, rejected, at + 1);
+                write_rejected(&mut out, rejected, *seq, at + 1);
             }
         }
         if ndjson {
@@ -397,9 +375,12 @@ fn write_judged(out: &mut Vec<u8>, ids: &Ids, verdict: &Verdict, row: Option<usi
     matches!(outcome, Outcome::Refused(_))
 }
 
-fn write_rejected(out: &mut Vec<u8>, rejected: &Rejected, row: usize) {
+fn write_rejected(out: &mut Vec<u8>, rejected: &Rejected, seq: u64, row: usize) {
     write_ids(out, rejected.id.as_deref(), rejected.source.as_deref());
     out.extend_from_slice(b"\"verdict\":\"refused\"");
+    if seq > 0 {
+        write_number(out, "seq", seq);
+    }
     write_problem(out, &rejected.refusal, Some(row));
     out.push(b'}');
 }
@@ -447,7 +428,7 @@ mod tests {
             Row::Judged(ids(), judged(applied, false)),
             Row::Judged(ids(), judged(Outcome::APPLIED, true)),
             Row::Judged(ids(), judged(Outcome::Refused(refusal), false)),
-            Row::Rejected(Refusal::new(Code::MalformedRow, "the row is not JSON").into()),
+            Row::Rejected(Refusal::new(Code::MalformedRow, "the row is not JSON").into(), 7),
         ];
         let mut out = Vec::new();
         for (at, row) in rows.iter().enumerate() {
@@ -456,7 +437,7 @@ mod tests {
                 Row::Judged(ids, verdict) => {
                     write_judged(&mut out, ids, verdict, Some(at + 1));
                 }
-                Row::Rejected(rejected) => write_rejected(&mut out, rejected, at + 1),
+                Row::Rejected(rejected, seq) => write_rejected(&mut out, rejected, *seq, at + 1),
             }
         }
         out.push(b']');

@@ -20,37 +20,41 @@ pub(super) async fn status(State(door): State<Door>, uri: Uri) -> Answer<Json<Va
 
 /// Whether the process lives.
 #[utoipa::path(get, path = "/livez", tag = "node", responses((status = 200, description = "It does", body = Object)))]
-pub(super) async fn livez() -> Json<Value> {
-    Json(json!({"status": "alive"}))
+pub(super) async fn livez(uri: Uri) -> Answer<Json<Value>> {
+    Params::read(uri.query(), &[])?;
+    Ok(Json(json!({"status": "alive"})))
 }
 
 /// Whether the node takes work.
 #[utoipa::path(get, path = "/readyz", tag = "node", responses((status = 200, description = "It does", body = Object), (status = 503, description = "It does not; `reason` says why", body = Object)))]
-pub(super) async fn readyz(State(door): State<Door>) -> (StatusCode, Json<Value>) {
+pub(super) async fn readyz(State(door): State<Door>, uri: Uri) -> Answer<(StatusCode, Json<Value>)> {
+    Params::read(uri.query(), &[])?;
     let no = |status: &str, reason: &str| {
         (
             StatusCode::SERVICE_UNAVAILABLE,
             Json(json!({"status": status, "reason": reason})),
         )
     };
-    match door.node.readiness() {
+    Ok(match door.node.readiness() {
         Readiness::Ready => (StatusCode::OK, Json(json!({"status": "ready"}))),
         Readiness::Starting => no("starting", "the journal is being read"),
         Readiness::Stopping => no("stopping", "what was taken is being finished"),
         Readiness::Degraded(reason) => no("degraded", &reason),
-    }
+    })
 }
 
 /// Metrics in the Prometheus text format.
 #[utoipa::path(get, path = "/metrics", tag = "node", responses((status = 200, description = "Metrics", body = String, content_type = "text/plain; version=0.0.4")))]
-pub(super) async fn metrics(State(door): State<Door>) -> Response {
+pub(super) async fn metrics(State(door): State<Door>, uri: Uri) -> Answer<Response> {
+    Params::read(uri.query(), &[])?;
     metrics::gauge!("shelfd_inflight_events").set(door.valve.events_inside() as f64);
     metrics::gauge!("shelfd_inflight_bytes").set(door.valve.bytes_inside() as f64);
     let text = (door.options.metrics)();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response())
 }
 
 /// The OpenAPI document.
-pub(super) async fn openapi(State(door): State<Door>) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], door.document.to_string()).into_response()
+pub(super) async fn openapi(State(door): State<Door>, uri: Uri) -> Answer<Response> {
+    Params::read(uri.query(), &[])?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], door.document.to_string()).into_response())
 }

@@ -13,7 +13,7 @@ use super::shape::{self, Accounts, FactView, LotView, Page};
 use super::skus::SCAN;
 use crate::domain::refusal::Code;
 use crate::domain::units::{Id, Time};
-use crate::domain::warehouse::Warehouse;
+use crate::domain::warehouse::{Calendar, Warehouse};
 use crate::storage::append::SkuIndex;
 use crate::storage::recent::Duplicate;
 use crate::storage::remembered::Why;
@@ -117,7 +117,24 @@ pub(super) async fn ignored(State(door): State<Door>, uri: Uri, segments: Segmen
     }))
 }
 
-fn repeated(of: &Duplicate, calendar: &crate::domain::warehouse::Calendar) -> FactView {
+/// Rows that were refused at the door and name no warehouse of this node, newest first. Those that name one are in its own list.
+#[utoipa::path(get, path = "/v1/ignored", tag = "following",
+    params(("limit" = Option<i64>, Query, description = "Items of a page, to 1,000"), ("cursor" = Option<String>, Query, description = "`next` of the page before")),
+    responses((status = 200, description = "A page", body = Page<FactView>)))]
+pub(super) async fn nowhere(State(door): State<Door>, uri: Uri) -> Answer<Json<Page<FactView>>> {
+    let params = Params::read(uri.query(), &["limit", "cursor"])?;
+    let (limit, before) = (params.limit()?, params.before()?);
+    let page = door
+        .read(move |store| store.noted(Id::no_lot().as_str(), None, before, limit))
+        .await?;
+    let calendar = Calendar::utc();
+    Ok(Json(Page {
+        items: page.facts.iter().map(|fact| shape::fact(fact, &calendar)).collect(),
+        next: page.next.map(|seq| sealed(&seq.to_string())),
+    }))
+}
+
+fn repeated(of: &Duplicate, calendar: &Calendar) -> FactView {
     let at = shape::time(of.at, calendar);
     FactView {
         seq: of.first,

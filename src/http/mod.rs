@@ -26,6 +26,7 @@ mod body;
 mod catalogue;
 mod changes;
 mod dead_letters;
+mod described;
 mod drift;
 pub mod edge;
 pub mod error;
@@ -70,6 +71,7 @@ pub const ROUTES: &[(&str, &str, &str)] = &[
     ("POST", "/v1/warehouses/{w}/reservations/{id}/cancel", "give it back"),
     ("POST", "/v1/warehouses/{w}/reservations/{id}/extend", "hold it longer"),
     ("GET", "/v1/warehouses/{w}/ignored", "what was ignored, and why"),
+    ("GET", "/v1/ignored", "rows refused at the door that name no warehouse of this node"),
     ("GET", "/v1/warehouses/{w}/streams", "each source's streams and their gaps"),
     (
         "GET",
@@ -164,6 +166,7 @@ fn described() -> OpenApiRouter<Door> {
         .routes(routes!(reservations::cancel))
         .routes(routes!(reservations::extend))
         .routes(routes!(history::ignored))
+        .routes(routes!(history::nowhere))
         .routes(routes!(history::streams))
         .routes(routes!(changes::follow))
         .routes(routes!(drift::list))

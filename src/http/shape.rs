@@ -256,9 +256,9 @@ pub struct MoveView {
 pub struct FactView {
     /// Its place in the journal.
     pub seq: u64,
-    /// What it speaks of: `sku`, `reservation`, `warehouse`, `catalogue` or `dead_letter`.
+    /// What it speaks of: `sku`, `reservation`, `warehouse`, `catalogue`, `dead_letter`, `row` or `command`.
     pub kind: &'static str,
-    /// Where; empty for the catalogue.
+    /// Where; empty for the catalogue, and for a row that names no warehouse of this node.
     pub warehouse: String,
     /// Of what, when it speaks of a SKU.
     pub sku: Option<String>,
@@ -318,6 +318,12 @@ pub struct FactView {
     /// The dead letter that something was done about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dead_letter: Option<u64>,
+    /// How many rows were refused in these words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u32>,
+    /// The beginning of what was received.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub received: Option<String>,
 }
 
 /// The trace id of a stored `traceparent`.
@@ -396,6 +402,16 @@ fn subject(view: &mut FactView, of: &Fact, calendar: &Calendar) {
             view.kind = "dead_letter";
             view.dead_letter = Some(*letter);
             view.reason = view.reason.take().or_else(|| Some(action.to_string()));
+        }
+        Subject::Row { sku, rows } => {
+            view.kind = "row";
+            view.sku = sku.as_ref().map(|sku| sku.as_str().into());
+            view.rows = Some(*rows);
+            view.received = of.payload.as_deref().map(str::to_owned);
+        }
+        Subject::Command { .. } => {
+            view.kind = "command";
+            view.received = of.payload.as_deref().map(str::to_owned);
         }
     }
 }

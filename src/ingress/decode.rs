@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use super::scalar::Scalar;
 use super::wire::{Attribute, Envelope, Field, Lot, Row};
 use super::{check, fingerprint, suggest};
+pub use crate::actors::refused::Rejected;
 use crate::domain::event::{Event, Inside, LotRef, Origin, ReturnTo, StreamPosition, What};
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::units::{Id, Unit};
@@ -51,27 +52,6 @@ const KINDS: &[(&str, u32)] = &[
     ("void", COMMON | Field::Event.bit()),
 ];
 
-/// A row that is no event: why, and as whose it can be answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rejected {
-    /// The event's id as far as it could be read.
-    pub id: Option<String>,
-    /// Its source as far as it could be read.
-    pub source: Option<String>,
-    /// What is wrong with it.
-    pub refusal: Box<Refusal>,
-}
-
-impl From<Refusal> for Rejected {
-    fn from(refusal: Refusal) -> Rejected {
-        Rejected {
-            id: None,
-            source: None,
-            refusal: Box::new(refusal),
-        }
-    }
-}
-
 /// Decodes the rows of one request; remembers the ids that repeat from row to row, so that they are made once.
 pub struct Decoder<'w> {
     warehouses: &'w BTreeMap<Id, Arc<Warehouse>>,
@@ -104,14 +84,28 @@ impl<'w> Decoder<'w> {
     /// The event of a row that is JSON.
     pub(super) fn parsed(&mut self, row: Row<'_>) -> Result<Event, Rejected> {
         match row {
-            Row::Object(envelope) => self.event(&envelope).map_err(|refusal| Rejected {
-                id: spoken(envelope.attribute(Attribute::Id)),
-                source: spoken(envelope.attribute(Attribute::Source)),
-                refusal: Box::new(refusal),
-            }),
+            Row::Object(envelope) => self.event(&envelope).map_err(|refusal| self.rejected(&envelope, refusal)),
             Row::Other(kind) => {
                 Err(Refusal::new(Code::MalformedRow, format!("an event is a JSON object, this is {kind}")).into())
             }
+        }
+    }
+
+    /// As much of a bad row as could be read.
+    fn rejected(&self, row: &Envelope<'_>, refusal: Refusal) -> Rejected {
+        let warehouse = spoken(row.field(Field::Warehouse));
+        let what = match row.attribute(Attribute::Type) {
+            Scalar::Text(text) => kind(text).ok(),
+            _ => None,
+        };
+        Rejected {
+            id: spoken(row.attribute(Attribute::Id)),
+            source: spoken(row.attribute(Attribute::Source)),
+            warehouse: warehouse.and_then(|id| self.warehouses.get_key_value(&*id).map(|(known, _)| known.clone())),
+            sku: spoken(row.field(Field::Sku)),
+            what: what.map_or("row", |(word, _)| word),
+            refusal: Box::new(refusal),
+            text: None,
         }
     }
 
@@ -148,6 +142,7 @@ impl<'w> Decoder<'w> {
         if matches!(word, "write_off" | "adjustment") && event.origin.reason.as_deref().is_none_or(str::is_empty) {
             return Err(check::invalid("/data/reason", format!("{PREFIX}{word} must say its reason")));
         }
+        check_subject(row, &event)?;
         event.origin.fingerprint = fingerprint::of(&event, &mut self.scratch);
         Ok(event)
     }
@@ -209,9 +204,9 @@ pub(super) fn malformed_row(error: &str) -> Refusal {
 }
 
 /// An id or source as it can be given back in the verdict of a bad row.
-fn spoken(value: &Scalar<'_>) -> Option<String> {
+fn spoken(value: &Scalar<'_>) -> Option<Box<str>> {
     match value {
-        Scalar::Text(text) => Some(text.chars().take(128).collect()),
+        Scalar::Text(text) => Some(text.chars().take(128).collect::<String>().into()),
         _ => None,
     }
 }
@@ -243,6 +238,30 @@ fn no_foreign_fields(row: &Envelope<'_>, word: &str, fields: u32) -> Result<(), 
         format!("/data/{name}"),
         format!("{PREFIX}{word} has no field '{name}'"),
     ))
+}
+
+/// The CloudEvents `subject`, where it names a warehouse and a SKU, names those of `data`: an event that contradicts itself is
+/// nobody's to interpret. A subject of another form says nothing that could be wrong.
+fn check_subject(row: &Envelope<'_>, event: &Event) -> Result<(), Refusal> {
+    let Some((_, raw)) = row.extensions.iter().find(|(name, _)| name == "subject") else {
+        return Ok(());
+    };
+    let Ok(subject) = serde_json::from_str::<Cow<'_, str>>(raw.get()) else {
+        return Err(check::invalid("/subject", "must be a string (CloudEvents 1.0); leave it out if there is none"));
+    };
+    let named = |(warehouse, sku): &(&str, &str)| Id::check(warehouse).is_ok() && Id::check(sku).is_ok();
+    match subject.split_once('/').filter(named) {
+        Some((warehouse, sku)) if warehouse != event.warehouse.as_str() || sku != event.sku.as_str() => {
+            let detail = format!(
+                "{} contradicts `data`, which names warehouse {} and SKU {}; send one of them, or both alike",
+                suggest::quoted(&subject),
+                suggest::quoted(event.warehouse.as_str()),
+                suggest::quoted(event.sku.as_str())
+            );
+            Err(check::invalid("/subject", detail))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn unit(row: &Envelope<'_>) -> Result<Option<Unit>, Refusal> {

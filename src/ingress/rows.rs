@@ -28,7 +28,7 @@ pub enum Format {
 #[derive(Debug)]
 pub enum Decoded {
     /// One event, to be answered as itself.
-    One(Box<Event>),
+    One(Box<Result<Event, Rejected>>),
     /// Rows, to be answered one by one in their order.
     Many(Vec<Result<Event, Rejected>>),
 }
@@ -63,10 +63,7 @@ pub fn decode(body: &[u8], format: Format, max_rows: usize, decoder: &mut Decode
         (_, None) => Err(not_json("it is empty")),
         (Format::Json | Format::Batch, Some(b'[')) => array(body, max_rows, decoder).map(Decoded::Many),
         (Format::Batch, Some(_)) => {
-            single(body, decoder).map_err(|refusal| match refusal.code {
-                Code::MalformedJson => refusal,
-                _ => Refusal::field(Code::InvalidValue, "", "a batch is a JSON array of events"),
-            })?;
+            single(body, decoder)?.map_err(|_| Refusal::field(Code::InvalidValue, "", "a batch is a JSON array of events"))?;
             Err(Refusal::field(
                 Code::InvalidValue,
                 "",
@@ -77,14 +74,16 @@ pub fn decode(body: &[u8], format: Format, max_rows: usize, decoder: &mut Decode
     }
 }
 
-fn single(body: &[u8], decoder: &mut Decoder<'_>) -> Result<Event, Refusal> {
+fn single(body: &[u8], decoder: &mut Decoder<'_>) -> Result<Result<Event, Rejected>, Refusal> {
     let text = std::str::from_utf8(body).map_err(not_json)?;
     let row = serde_json::from_str::<Row<'_>>(text).map_err(not_json)?;
-    decoder.parsed(row).map_err(|rejected| match rejected.refusal.code {
+    Ok(decoder.parsed(row).map_err(|mut rejected| {
         // JSON it is, so it is a wrong value and not a broken one.
-        Code::MalformedRow => Refusal::field(Code::InvalidValue, "", rejected.refusal.detail),
-        _ => *rejected.refusal,
-    })
+        if rejected.refusal.code == Code::MalformedRow {
+            *rejected.refusal = Refusal::field(Code::InvalidValue, "", rejected.refusal.detail);
+        }
+        rejected.of_text(body)
+    }))
 }
 
 fn ndjson(body: &[u8], max_rows: usize, decoder: &mut Decoder<'_>) -> Result<Vec<Result<Event, Rejected>>, Refusal> {
@@ -101,7 +100,7 @@ fn ndjson(body: &[u8], max_rows: usize, decoder: &mut Decoder<'_>) -> Result<Vec
     match whole {
         Some(text) => {
             for line in text.split('\n').filter(|line| !line.bytes().all(is_space)) {
-                take(decoder.row(line))?;
+                take(decoder.row(line).map_err(|rejected| rejected.of_text(line.as_bytes())))?;
             }
         }
         // Somewhere is a byte that is no UTF-8: each line answers for itself.
@@ -115,10 +114,11 @@ fn ndjson(body: &[u8], max_rows: usize, decoder: &mut Decoder<'_>) -> Result<Vec
 }
 
 fn bytes_row(row: &[u8], decoder: &mut Decoder<'_>) -> Result<Event, Rejected> {
-    match std::str::from_utf8(row) {
+    let event = match std::str::from_utf8(row) {
         Ok(text) => decoder.row(text),
         Err(error) => Err(malformed_row(&error.to_string()).into()),
-    }
+    };
+    event.map_err(|rejected| rejected.of_text(row))
 }
 
 fn array(body: &[u8], max_rows: usize, decoder: &mut Decoder<'_>) -> Result<Vec<Result<Event, Rejected>>, Refusal> {
@@ -130,7 +130,10 @@ fn array(body: &[u8], max_rows: usize, decoder: &mut Decoder<'_>) -> Result<Vec<
     } else {
         loop {
             let (row, end) = match text.and_then(|text| parse_at(text, at)) {
-                Some((row, end)) => (decoder.parsed(row), end),
+                Some((row, end)) => {
+                    let event = decoder.parsed(row).map_err(|rejected| rejected.of_text(&body[at..end]));
+                    (event, end)
+                }
                 None => {
                     let end = row_end(body, at).map_err(|why| not_json(format!("in row {}: {why}", rows.len() + 1)))?;
                     (bytes_row(&body[at..end], decoder), end)

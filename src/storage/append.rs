@@ -63,6 +63,11 @@ pub enum Fold {
         /// `replayed`, `discarded`, `restored`.
         action: Box<str>,
     },
+    /// Nothing changes but what people ask for: rows refused at the door, a command that the node fails on.
+    Noted {
+        /// Whose list it stands in; empty: the node's own.
+        warehouse: Id,
+    },
 }
 
 /// One fact of an [`Append`]: its fold, and what of it must be remembered.

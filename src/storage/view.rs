@@ -295,6 +295,7 @@ impl View {
                 }
             }
             Fold::DeadLetter { letter, action } => self.settle(letter, &action, folded.recorded, seq),
+            Fold::Noted { .. } => {}
         }
     }
 
@@ -331,6 +332,9 @@ impl View {
             Subject::Warehouse(warehouse) => Fold::Warehouse(warehouse),
             Subject::Catalogue { sku, entry } => Fold::Catalogue { sku, entry },
             Subject::DeadLetter { letter, action } => Fold::DeadLetter { letter, action },
+            Subject::Row { .. } | Subject::Command { .. } => Fold::Noted {
+                warehouse: fact.warehouse,
+            },
         };
         Folded {
             fold,
@@ -351,7 +355,7 @@ impl View {
     fn warehouse_of(&self, fold: &Fold) -> Id {
         match fold {
             Fold::Sku { sku, .. } => self.keys.names(*sku).map_or_else(Id::no_lot, |(warehouse, _)| warehouse),
-            Fold::Reservation { warehouse, .. } => warehouse.clone(),
+            Fold::Reservation { warehouse, .. } | Fold::Noted { warehouse } => warehouse.clone(),
             Fold::Warehouse(warehouse) => warehouse.id.clone(),
             Fold::Catalogue { .. } | Fold::DeadLetter { .. } => Id::no_lot(),
         }

@@ -6,7 +6,7 @@ use crate::domain::event::Origin;
 use crate::domain::fact::{After, Change, Fact, Outcome, Subject};
 use crate::domain::refusal::{Code, Refusal, Shortage};
 use crate::domain::reservation::Reservation;
-use crate::domain::units::Time;
+use crate::domain::units::{Id, Time};
 use crate::domain::warehouse::Warehouse;
 
 use super::change::{changes, put_changes};
@@ -64,6 +64,18 @@ pub enum SubjectRef<'a> {
         /// `replayed`, `discarded`, `restored`.
         action: &'a str,
     },
+    /// Rows refused at the door.
+    Row {
+        /// The SKU, as far as it could be read.
+        sku: Option<&'a str>,
+        /// How many rows.
+        rows: u32,
+    },
+    /// A command about a reservation that the node fails on.
+    Command {
+        /// The reservation.
+        reservation: &'a str,
+    },
 }
 
 impl<'a> From<&'a Subject> for SubjectRef<'a> {
@@ -87,6 +99,13 @@ impl<'a> From<&'a Subject> for SubjectRef<'a> {
                 entry,
             },
             Subject::DeadLetter { letter, action } => SubjectRef::DeadLetter { letter: *letter, action },
+            Subject::Row { sku, rows } => SubjectRef::Row {
+                sku: sku.as_ref().map(Id::as_str),
+                rows: *rows,
+            },
+            Subject::Command { reservation } => SubjectRef::Command {
+                reservation: reservation.as_str(),
+            },
         }
     }
 }
@@ -379,6 +398,15 @@ fn put_subject(out: &mut Vec<u8>, subject: SubjectRef<'_>) {
             put_varint(out, letter);
             put_str(out, action);
         }
+        SubjectRef::Row { sku, rows } => {
+            out.push(5);
+            put_option(out, sku, put_str);
+            put_varint(out, u64::from(rows));
+        }
+        SubjectRef::Command { reservation } => {
+            out.push(6);
+            put_str(out, reservation);
+        }
     }
 }
 
@@ -411,6 +439,13 @@ fn subject(reader: &mut Reader<'_>) -> Result<Subject, Corrupt> {
         4 => Subject::DeadLetter {
             letter: reader.varint("letter")?,
             action: reader.boxed("action")?,
+        },
+        5 => Subject::Row {
+            sku: reader.option("sku", |r| r.id("sku"))?,
+            rows: u32::try_from(reader.varint("rows")?).map_err(|_| reader.corrupt("rows"))?,
+        },
+        6 => Subject::Command {
+            reservation: reader.id("reservation")?,
         },
         _ => return Err(reader.corrupt("subject")),
     })

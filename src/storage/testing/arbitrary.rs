@@ -201,6 +201,8 @@ fn subject() -> impl Strategy<Value = Subject> {
         1 => (few(), text()).prop_map(|(sku, entry)| Subject::Catalogue { sku, entry }),
         1 => (1u64..200, prop_oneof![Just("replayed"), Just("discarded"), Just("restored")])
             .prop_map(|(letter, action)| Subject::DeadLetter { letter, action: action.into() }),
+        1 => (of(few()), any::<u32>()).prop_map(|(sku, rows)| Subject::Row { sku, rows }),
+        1 => few().prop_map(|reservation| Subject::Command { reservation }),
     ]
 }
 
