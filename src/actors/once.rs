@@ -41,6 +41,18 @@ impl Node {
     /// Records a setting; `id` is the caller's idempotency key, where it gave one. Answers with the fact's sequence: that of
     /// the first time when the key comes again with the same content. With other content it is refused (`id_reused`).
     pub async fn set(&self, setting: Setting, id: Option<Id>, trace: Option<Box<str>>) -> Result<u64, Refusal> {
+        let said = xxh3_64(format!("{setting:?}").as_bytes());
+        self.set_as_said(setting, said, id, trace).await
+    }
+
+    /// As [`Node::set`], for a setting that also depends on what was set before: `said` is the fingerprint of what the caller wrote.
+    pub async fn set_as_said(
+        &self,
+        setting: Setting,
+        said: u64,
+        id: Option<Id>,
+        trace: Option<Box<str>>,
+    ) -> Result<u64, Refusal> {
         let Some(key) = id else {
             let id = Id::trusted(&uuid::Uuid::now_v7().to_string());
             return self
@@ -56,7 +68,7 @@ impl Node {
         let origin = Origin {
             trace,
             // Never 0, which says that there is no key.
-            fingerprint: xxh3_64(format!("{setting:?}").as_bytes()) | 1,
+            fingerprint: said | 1,
             ..origin(SOURCE, key)
         };
         let warehouse = match &setting {

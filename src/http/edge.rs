@@ -124,6 +124,38 @@ fn gate(request: &Request<Body>, node: &Node) -> Result<(), Problem> {
     Ok(())
 }
 
+/// The whole HTTP/1.1 answer to a head that never became a request, in place of a bare status.
+pub(super) fn unreadable_head(status: u16) -> Option<Vec<u8>> {
+    let problem = match status {
+        400 => Problem::new(
+            Code::MalformedHeader,
+            "the head of the request cannot be read as HTTP: look at its first line and at its headers",
+        ),
+        414 => Problem::new(
+            Code::UriTooLong,
+            format!("the path with its query is too long; at most {MAX_URI_BYTES} bytes are read"),
+        ),
+        431 => Problem::new(
+            Code::HeadersTooLarge,
+            format!("the headers are too many or too large; at most 100 and {MAX_HEADER_BYTES} bytes of them are read"),
+        ),
+        _ => return None,
+    };
+    let trace = Trace::of(&HeaderMap::new());
+    let (status, body) = (problem.status(), problem.body(&trace.id));
+    let reason = status.canonical_reason().unwrap_or_default();
+    let id = request_id(&HeaderMap::new());
+    let id = id.to_str().unwrap_or_default();
+    count("unmatched", &axum::http::Method::TRACE, status, Instant::now());
+    let head = format!(
+        "HTTP/1.1 {} {reason}\r\ncontent-type: application/problem+json\r\nx-request-id: {id}\r\ntraceparent: {}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        status.as_u16(),
+        trace.parent,
+        body.len()
+    );
+    Some((head + &body).into_bytes())
+}
+
 /// Whether the caller takes any of the forms that the API answers in.
 fn acceptable(headers: &HeaderMap) -> Result<(), Problem> {
     const FORMS: [&str; 6] = [

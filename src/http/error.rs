@@ -145,8 +145,8 @@ impl Problem {
         json!({"id": id, "verdict": "refused", "problem": Problem::members(&self.refusal)})
     }
 
-    /// The whole answer.
-    pub(super) fn render(&self, trace_id: &str) -> Response<Body> {
+    /// The body.
+    pub(super) fn body(&self, trace_id: &str) -> String {
         let (_, title) = status_of(self.refusal.code);
         let mut body = Map::new();
         body.insert("type".into(), format!("/problems/{}", self.refusal.code.as_str()).into());
@@ -157,7 +157,12 @@ impl Problem {
         if let Some((name, value)) = self.extra.as_deref() {
             body.insert((*name).into(), value.clone());
         }
-        let mut response = Response::new(Body::from(Value::Object(body).to_string()));
+        Value::Object(body).to_string()
+    }
+
+    /// The whole answer.
+    pub(super) fn render(&self, trace_id: &str) -> Response<Body> {
+        let mut response = Response::new(Body::from(self.body(trace_id)));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -166,6 +171,12 @@ impl Problem {
         }
         response
     }
+}
+
+/// What the node fails on, an event or a command: kept under this id.
+pub(super) fn dead_letter(error: &str, letter: u64) -> Problem {
+    let detail = format!("the node fails on this ({error}); it is kept as a dead letter and can be replayed or discarded");
+    Problem::new(Code::InternalError, detail).with("dead_letter", letter)
 }
 
 impl IntoResponse for Problem {

@@ -43,6 +43,7 @@ mod settings;
 pub mod shape;
 mod skus;
 mod warehouses;
+mod watched;
 
 /// Every route: method, path, what it is for.
 pub const ROUTES: &[(&str, &str, &str)] = &[
@@ -71,7 +72,11 @@ pub const ROUTES: &[(&str, &str, &str)] = &[
     ("POST", "/v1/warehouses/{w}/reservations/{id}/cancel", "give it back"),
     ("POST", "/v1/warehouses/{w}/reservations/{id}/extend", "hold it longer"),
     ("GET", "/v1/warehouses/{w}/ignored", "what was ignored, and why"),
-    ("GET", "/v1/ignored", "rows refused at the door that name no warehouse of this node"),
+    (
+        "GET",
+        "/v1/ignored",
+        "rows refused at the door that name no warehouse of this node",
+    ),
     ("GET", "/v1/warehouses/{w}/streams", "each source's streams and their gaps"),
     (
         "GET",

@@ -4,10 +4,7 @@
 //! fifth slower with many small requests.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -16,12 +13,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::linger::Lingering;
+use super::watched::{Activity, Inside, Watched};
 use super::{HttpOptions, edge};
 use crate::actors::node::Node;
 
@@ -31,99 +29,6 @@ const MAX_STREAMS: u32 = 256;
 const OTHER_DESCRIPTORS: usize = 128;
 /// The most bytes that hyper keeps of one request's head.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
-
-/// What one connection does, seen by its own watch.
-struct Activity {
-    start: Instant,
-    /// Milliseconds after `start` of the last byte in or out.
-    last_ms: AtomicU64,
-    /// Requests begun, so that a connection that never spoke is told from one that paused.
-    begun: AtomicU32,
-    /// Requests not yet answered.
-    inside: AtomicU32,
-}
-
-impl Activity {
-    fn touch(&self) {
-        self.last_ms.store(self.start.elapsed().as_millis() as u64, Ordering::Relaxed);
-    }
-
-    /// When this connection will have been idle for too long, as things stand.
-    fn idle_at(&self, header: Duration, idle: Duration) -> Instant {
-        if self.inside.load(Ordering::Relaxed) > 0 {
-            return Instant::now() + idle;
-        }
-        let last = self.start + Duration::from_millis(self.last_ms.load(Ordering::Relaxed));
-        if self.begun.load(Ordering::Relaxed) == 0 {
-            self.start + header
-        } else {
-            last + idle
-        }
-    }
-}
-
-/// A socket that notes when bytes pass.
-struct Watched {
-    stream: TcpStream,
-    activity: Arc<Activity>,
-}
-
-impl AsyncRead for Watched {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if read.is_ready() {
-            self.activity.touch();
-        }
-        read
-    }
-}
-
-impl AsyncWrite for Watched {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
-        if written.is_ready() {
-            self.activity.touch();
-        }
-        written
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        if written.is_ready() {
-            self.activity.touch();
-        }
-        written
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-}
-
-struct Inside(Arc<Activity>);
-
-impl Inside {
-    fn new(activity: &Arc<Activity>) -> Inside {
-        activity.begun.fetch_add(1, Ordering::Relaxed);
-        activity.inside.fetch_add(1, Ordering::Relaxed);
-        Inside(activity.clone())
-    }
-}
-
-impl Drop for Inside {
-    fn drop(&mut self) {
-        self.0.touch();
-        self.0.inside.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// Accepts until told to stop, then finishes what was taken, within the time limit.
 pub(super) async fn run(
@@ -235,19 +140,10 @@ async fn connection(
     builder: Arc<auto::Builder<TokioExecutor>>,
     mut shutdown: watch::Receiver<bool>,
 ) {
-    let _place = place;
     let open = metrics::gauge!("shelfd_http_connections");
     open.increment(1.0);
-    let activity = Arc::new(Activity {
-        start: Instant::now(),
-        last_ms: AtomicU64::new(0),
-        begun: AtomicU32::new(0),
-        inside: AtomicU32::new(0),
-    });
-    let io = TokioIo::new(Watched {
-        stream,
-        activity: activity.clone(),
-    });
+    let activity = Activity::begin();
+    let io = TokioIo::new(Watched::new(stream, place, activity.clone()));
     let service = {
         let activity = activity.clone();
         let options = options.clone();
@@ -267,8 +163,13 @@ async fn connection(
     let mut stopping = false;
     loop {
         tokio::select! {
-            // An error here is the caller's (a reset, a broken head): it has been answered as far as it could be.
-            _ = serving.as_mut() => break,
+            ended = serving.as_mut() => {
+                // An error here is the caller's: a reset, or a broken head.
+                if let Err(error) = ended {
+                    activity.ended_by(error.as_ref());
+                }
+                break;
+            }
             () = stopped(&mut shutdown), if !stopping => {
                 stopping = true;
                 serving.as_mut().graceful_shutdown();

@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::{Request, Uri};
 use serde::Deserialize;
 use utoipa::ToSchema;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::error::{Answer, Problem};
 use super::params::{Params, Segments, id, sealed};
@@ -38,13 +39,12 @@ pub(super) struct ChannelBody {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WarehouseBody {
-    /// What people call it; its id when it is left out.
+    /// What people call it. Left out: as it was, and its id when it is new.
     name: Option<String>,
     /// IANA time zone, like `Europe/Moscow`.
     time_zone: String,
-    /// The channels; `default` is always there.
-    #[serde(default)]
-    channels: BTreeMap<String, ChannelBody>,
+    /// All its channels; `default` is always there, as it was unless it is named. Left out: as they were.
+    channels: Option<BTreeMap<String, ChannelBody>>,
 }
 
 /// The warehouses.
@@ -86,8 +86,13 @@ pub(super) async fn set(State(door): State<Door>, segments: Segments<1>, request
     let id = id("w", &w)?;
     let key = lookup::idempotency_key(request.headers())?;
     let trace = edge::trace_of(&request);
-    let warehouse = checked(id, body::json(&door, request).await?)?;
-    door.node.set(Setting::Warehouse(warehouse.clone()), key, trace).await?;
+    let body: WarehouseBody = body::json(&door, request).await?;
+    // The key is bound to what the caller wrote: what is left out means something else when others have changed it since.
+    let said = xxh3_64(format!("{id:?}{body:?}").as_bytes());
+    let known = door.node.view().warehouse(id.as_str());
+    let warehouse = checked(id, body, known.as_deref())?;
+    let setting = Setting::Warehouse(warehouse.clone());
+    door.node.set_as_said(setting, said, key, trace).await?;
     Ok(Json(WarehouseView::of(&warehouse)))
 }
 
@@ -95,11 +100,10 @@ fn invalid(field: String, detail: impl Into<String>) -> Problem {
     Problem::field(Code::InvalidValue, field, detail)
 }
 
-fn checked(id: Id, body: WarehouseBody) -> Answer<Warehouse> {
-    let name = body
-        .name
-        .filter(|name| !name.is_empty())
-        .unwrap_or_else(|| id.as_str().to_owned());
+/// The warehouse as it is to be. What the body leaves out stays as it is; of a channel that it names, too.
+fn checked(id: Id, body: WarehouseBody, known: Option<&Warehouse>) -> Answer<Warehouse> {
+    let usual = || known.map_or_else(|| id.as_str().to_owned(), |known| known.name.clone());
+    let name = body.name.filter(|name| !name.is_empty()).unwrap_or_else(usual);
     if name.len() > 256 {
         return Err(invalid("/name".into(), "must be at most 256 bytes"));
     }
@@ -109,12 +113,18 @@ fn checked(id: Id, body: WarehouseBody) -> Answer<Warehouse> {
         let detail = format!("{} is no IANA time zone{hint}", suggest::quoted(&body.time_zone));
         return Err(invalid("/time_zone".into(), detail));
     }
-    let mut channels = BTreeMap::from([(Id::trusted("default"), Channel::default())]);
-    for (name, given) in body.channels {
-        let place = format!("/channels/{}", name.replace('~', "~0").replace('/', "~1"));
-        let channel = channel(&place, &given)?;
-        let name = Id::new(&name).map_err(|why| invalid(place, format!("the channel's id {why}")))?;
-        channels.insert(name, channel);
+    let was = |name: &str| known.and_then(|known| known.channels.get(name)).cloned();
+    let mut channels = BTreeMap::from([(Id::trusted("default"), was("default").unwrap_or_default())]);
+    match body.channels {
+        None => channels.extend(known.into_iter().flat_map(|known| known.channels.clone())),
+        Some(named) => {
+            for (name, given) in named {
+                let place = format!("/channels/{}", name.replace('~', "~0").replace('/', "~1"));
+                let channel = channel(&place, &given, was(&name))?;
+                let name = Id::new(&name).map_err(|why| invalid(place, format!("the channel's id {why}")))?;
+                channels.insert(name, channel);
+            }
+        }
     }
     Ok(Warehouse {
         id,
@@ -124,8 +134,8 @@ fn checked(id: Id, body: WarehouseBody) -> Answer<Warehouse> {
     })
 }
 
-fn channel(place: &str, given: &ChannelBody) -> Answer<Channel> {
-    let usual = Channel::default();
+fn channel(place: &str, given: &ChannelBody, was: Option<Channel>) -> Answer<Channel> {
+    let usual = was.unwrap_or_default();
     let channel = Channel {
         buffer: given.buffer.unwrap_or(usual.buffer),
         ttl_s: given.ttl_s.unwrap_or(usual.ttl_s),
@@ -161,7 +171,31 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> Answer<Warehouse> {
-        checked(Id::trusted("msk-07"), body::parse(text.as_bytes())?)
+        checked(Id::trusted("msk-07"), body::parse(text.as_bytes())?, None)
+    }
+
+    #[test]
+    fn what_is_left_out_stays_as_it_is() {
+        let web = r#"{"name":"Seven","time_zone":"UTC","channels":{"web":{"buffer":2,"ttl_s":60},"shop":{}}}"#;
+        let known = of(web).unwrap();
+        let changed = |text: &str| {
+            let id = Id::trusted("msk-07");
+            checked(id, body::parse(text.as_bytes()).unwrap(), Some(&known)).unwrap()
+        };
+        let moved = changed(r#"{"time_zone":"Europe/Moscow"}"#);
+        assert_eq!(
+            (&moved.name, &moved.channels, moved.time_zone.as_str()),
+            (&known.name, &known.channels, "Europe/Moscow")
+        );
+        let fuller = changed(r#"{"time_zone":"UTC","channels":{"web":{"buffer":3}}}"#);
+        let names: Vec<_> = fuller.channels.keys().map(Id::as_str).collect();
+        assert_eq!(
+            names,
+            ["default", "web"],
+            "the channels that are named are all that there are"
+        );
+        let web = &fuller.channels["web"];
+        assert_eq!((web.buffer, web.ttl_s), (3, 60));
     }
 
     #[test]

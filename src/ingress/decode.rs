@@ -247,7 +247,10 @@ fn check_subject(row: &Envelope<'_>, event: &Event) -> Result<(), Refusal> {
         return Ok(());
     };
     let Ok(subject) = serde_json::from_str::<Cow<'_, str>>(raw.get()) else {
-        return Err(check::invalid("/subject", "must be a string (CloudEvents 1.0); leave it out if there is none"));
+        return Err(check::invalid(
+            "/subject",
+            "must be a string (CloudEvents 1.0); leave it out if there is none",
+        ));
     };
     let named = |(warehouse, sku): &(&str, &str)| Id::check(warehouse).is_ok() && Id::check(sku).is_ok();
     match subject.split_once('/').filter(named) {

@@ -1,0 +1,185 @@
+//! A connection's socket: it notes when bytes pass, and has the last word where no request has come of them.
+//!
+//! A head that is too large, or is no HTTP, never becomes a request: hyper gives the connection up, and what it would answer stays
+//! in its buffer. Here the caller gets the problem that the contract promises, and what it is still sending is read for a moment, so
+//! that a reset does not overtake the answer. Larger buffers, so that every head becomes a request, were rejected: ten thousand
+//! connections would each be owed one.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout};
+
+use super::edge;
+
+/// The most bytes that are read and thrown away after a head that could not be read …
+const REST_BYTES: u64 = 1 << 20;
+/// … and how long they may take.
+const REST_WITHIN: Duration = Duration::from_secs(1);
+
+/// What one connection does, seen by its own watch.
+pub(super) struct Activity {
+    start: Instant,
+    /// Milliseconds after `start` of the last byte in or out.
+    last_ms: AtomicU64,
+    /// Requests begun, so that a connection that never spoke is told from one that paused.
+    begun: AtomicU32,
+    /// Requests not yet answered.
+    inside: AtomicU32,
+    /// The status that a head is answered with which never became a request; 0: there was none.
+    unreadable: AtomicU16,
+}
+
+impl Activity {
+    /// Of a connection that begins now.
+    pub(super) fn begin() -> Arc<Activity> {
+        Arc::new(Activity {
+            start: Instant::now(),
+            last_ms: AtomicU64::new(0),
+            begun: AtomicU32::new(0),
+            inside: AtomicU32::new(0),
+            unreadable: AtomicU16::new(0),
+        })
+    }
+
+    fn touch(&self) {
+        self.last_ms.store(self.start.elapsed().as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// The connection ends with this error: when it is of a head that could not be read, the caller is told.
+    pub(super) fn ended_by(&self, error: &(dyn std::error::Error + Send + Sync + 'static)) {
+        let status = match error.downcast_ref::<hyper::Error>() {
+            Some(error) if error.is_parse_too_large() && error.to_string().contains("URI") => 414,
+            Some(error) if error.is_parse_too_large() => 431,
+            Some(error) if error.is_parse() => 400,
+            _ => 0,
+        };
+        self.unreadable.store(status, Ordering::Relaxed);
+    }
+
+    /// When this connection will have been idle for too long, as things stand.
+    pub(super) fn idle_at(&self, header: Duration, idle: Duration) -> Instant {
+        if self.inside.load(Ordering::Relaxed) > 0 {
+            return Instant::now() + idle;
+        }
+        let last = self.start + Duration::from_millis(self.last_ms.load(Ordering::Relaxed));
+        if self.begun.load(Ordering::Relaxed) == 0 {
+            self.start + header
+        } else {
+            last + idle
+        }
+    }
+}
+
+/// A request in hand.
+pub(super) struct Inside(Arc<Activity>);
+
+impl Inside {
+    /// One more.
+    pub(super) fn new(activity: &Arc<Activity>) -> Inside {
+        activity.begun.fetch_add(1, Ordering::Relaxed);
+        activity.inside.fetch_add(1, Ordering::Relaxed);
+        Inside(activity.clone())
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.0.touch();
+        self.0.inside.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// See the module.
+pub(super) struct Watched {
+    /// The socket, and its place among the connections; there until the end.
+    socket: Option<(TcpStream, OwnedSemaphorePermit)>,
+    activity: Arc<Activity>,
+}
+
+impl Watched {
+    /// Around an accepted socket.
+    pub(super) fn new(stream: TcpStream, place: OwnedSemaphorePermit, activity: Arc<Activity>) -> Watched {
+        Watched {
+            socket: Some((stream, place)),
+            activity,
+        }
+    }
+
+    fn stream(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+        match &mut self.socket {
+            Some((stream, _)) => Ok(Pin::new(stream)),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let read = self.stream()?.poll_read(cx, buf);
+        if read.is_ready() {
+            self.activity.touch();
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = self.stream()?.poll_write(cx, buf);
+        if written.is_ready() {
+            self.activity.touch();
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream()?.poll_flush(cx)
+    }
+
+    /// Nothing yet: hyper shuts down before it says why. The socket is closed when this is dropped, which is at once.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let written = self.stream()?.poll_write_vectored(cx, bufs);
+        if written.is_ready() {
+            self.activity.touch();
+        }
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.as_ref().is_some_and(|(stream, _)| stream.is_write_vectored())
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let answer = edge::unreadable_head(self.activity.unreadable.load(Ordering::Relaxed));
+        // Without a runtime the node has ended, and every connection with it.
+        if let (Some(answer), Some((mut stream, place)), Ok(runtime)) =
+            (answer, self.socket.take(), tokio::runtime::Handle::try_current())
+        {
+            runtime.spawn(async move {
+                let _place = place;
+                let told = async {
+                    stream.write_all(&answer).await?;
+                    stream.shutdown().await?;
+                    let mut rest = stream.take(REST_BYTES);
+                    tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
+                };
+                // Whether it is read or not, the connection ends.
+                let _ = timeout(REST_WITHIN, told).await;
+            });
+        }
+    }
+}
