@@ -14,8 +14,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::actors::node::Setting;
-use crate::actors::shared::{Decide, SourceRule, Sources, Tuning};
+use crate::actors::shared::{Decide, Judge, SourceRule, Sources, Tuning};
 use crate::actors::tree::{Plan, Tree};
+use crate::actors::warehouse::judge;
 use crate::config::{Config, Invalid, KeepIds};
 use crate::domain::stock::{self, Limits, Policy};
 use crate::domain::units::Id;
@@ -192,9 +193,15 @@ impl House {
 
     /// Starts the tree on an open store.
     pub async fn start(config: &Config, store: Store, decide: Decide) -> Result<House, Failure> {
+        House::start_judging(config, store, decide, judge).await
+    }
+
+    /// As [`House::start`]; `judge` decides commands about reservations.
+    pub async fn start_judging(config: &Config, store: Store, decide: Decide, judge: Judge) -> Result<House, Failure> {
         let plan = Plan {
             name: config.node.name.clone(),
             decide,
+            judge,
             limits: limits(config),
             sources: sources(config),
             tuning: tuning(config),

@@ -26,8 +26,28 @@ pub struct BasketAnswer {
     pub created: bool,
 }
 
+/// Why a reservation command was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommandError {
+    /// It was refused, or could not be made durable.
+    Refused(Refusal),
+    /// The node fails on it; it is kept as a dead letter.
+    Dead {
+        /// The letter's sequence.
+        letter: u64,
+        /// What the decider died with.
+        error: Box<str>,
+    },
+}
+
+impl From<Refusal> for CommandError {
+    fn from(refusal: Refusal) -> CommandError {
+        CommandError::Refused(refusal)
+    }
+}
+
 /// Who waits for a reservation command.
-pub type BasketReply = oneshot::Sender<Result<BasketAnswer, Refusal>>;
+pub type BasketReply = oneshot::Sender<Result<BasketAnswer, CommandError>>;
 /// Who waits for a setting: the sequence of its fact.
 pub type SettingReply = oneshot::Sender<Result<u64, Refusal>>;
 
@@ -50,10 +70,23 @@ pub enum Reply {
     },
     /// A reservation command's answer, good or bad.
     Basket(BasketReply, Result<BasketAnswer, Refusal>),
+    /// A reservation command is a dead letter: the place of its fact, and what the decider died with.
+    Buried(BasketReply, u32, Box<str>),
     /// A setting's answer; the place of its fact, or why not.
     Setting(SettingReply, Result<u32, Refusal>),
     /// The sequence of the draft's first fact; and what is held until it is durable.
     Rows(SettingReply, Held),
+}
+
+impl Reply {
+    /// The same, when its draft's facts stand behind so many others.
+    fn behind(mut self, facts: u32) -> Reply {
+        match &mut self {
+            Reply::Row { index, .. } | Reply::Buried(_, index, _) | Reply::Setting(_, Ok(index)) => *index += facts,
+            Reply::Basket(..) | Reply::Setting(_, Err(_)) | Reply::Rows(..) => {}
+        }
+        self
+    }
 }
 
 /// One SKU fact, borrowed from wherever it was decided.
@@ -108,6 +141,7 @@ pub struct Draft {
     skus: Vec<SkuIndex>,
     ids: Vec<u64>,
     baskets: Vec<Id>,
+    frees: Vec<Id>,
 }
 
 impl Draft {
@@ -122,6 +156,7 @@ impl Draft {
             skus: Vec::new(),
             ids: Vec::new(),
             baskets: Vec::new(),
+            frees: Vec::new(),
         }
     }
 
@@ -254,6 +289,25 @@ impl Draft {
         &self.skus
     }
 
+    /// Adds all of another draft of the same warehouse behind this one's, as one atomic unit.
+    pub fn append(&mut self, other: Draft) {
+        let (bytes, facts) = (self.bytes.len() as u32, self.ends.len() as u32);
+        self.bytes.extend(other.bytes);
+        self.ends.extend(other.ends.into_iter().map(|end| bytes + end));
+        self.folds.extend(other.folds);
+        self.replies
+            .extend(other.replies.into_iter().map(|reply| reply.behind(facts)));
+        self.skus.extend(other.skus);
+        self.ids.extend(other.ids);
+        self.baskets.extend(other.baskets);
+        self.frees.extend(other.frees);
+    }
+
+    /// A reservation whose next command may go on once this is durable.
+    pub fn frees(&mut self, id: Id) {
+        self.frees.push(id);
+    }
+
     /// An id that is no longer in flight once this is done.
     pub fn settles(&mut self, id: u64) {
         self.ids.push(id);
@@ -269,6 +323,7 @@ impl Draft {
             skus: self.skus,
             ids: self.ids,
             baskets: self.baskets,
+            frees: self.frees,
         };
         let done = Completion {
             replies: self.replies,
@@ -297,6 +352,8 @@ pub struct Settled {
     pub ids: Vec<u64>,
     /// Reservations with one fact less in flight.
     pub baskets: Vec<Id>,
+    /// Reservations whose next command may go on.
+    pub frees: Vec<Id>,
 }
 
 /// What of an outcome people ask for.
@@ -371,7 +428,11 @@ fn say(reply: Reply, first: u64, forwarder: &ArcSwapOption<ActorRef<forwarder::M
             }
         }
         // A caller that has gone away does not change what happened.
-        Reply::Basket(to, answer) => drop(to.send(answer)),
+        Reply::Basket(to, answer) => drop(to.send(answer.map_err(CommandError::Refused))),
+        Reply::Buried(to, index, error) => {
+            let letter = first + u64::from(index);
+            drop(to.send(Err(CommandError::Dead { letter, error })));
+        }
         Reply::Setting(to, answer) => drop(to.send(answer.map(|index| first + u64::from(index)))),
         Reply::Rows(to, _) => drop(to.send(Ok(first))),
     }
@@ -380,7 +441,7 @@ fn say(reply: Reply, first: u64, forwarder: &ArcSwapOption<ActorRef<forwarder::M
 fn say_not(reply: Reply, failure: &CommitFailure) {
     match reply {
         Reply::Row { ticket, row, .. } => ticket.answer(row, Verdict::NotJudged(not_durable(failure))),
-        Reply::Basket(to, _) => drop(to.send(Err(not_durable(failure)))),
+        Reply::Basket(to, _) | Reply::Buried(to, ..) => drop(to.send(Err(not_durable(failure).into()))),
         Reply::Setting(to, _) | Reply::Rows(to, _) => drop(to.send(Err(not_durable(failure)))),
     }
 }

@@ -20,6 +20,7 @@ pub mod draft;
 pub mod follower;
 pub mod forwarder;
 pub mod jobs;
+mod letters;
 pub mod node;
 mod once;
 pub mod refused;

@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, oneshot, watch};
 
 pub use super::batch::Verdict;
 use super::batch::{Held, not_durable};
-pub use super::draft::BasketAnswer;
+pub use super::draft::{BasketAnswer, CommandError};
 use super::draft::{Draft, Reply};
 use super::once::{self, origin};
 use super::router::Router;
@@ -27,7 +27,6 @@ use crate::domain::warehouse::Warehouse;
 use crate::storage::append::{CommitFailure, Fold, SkuIndex};
 use crate::storage::codec::{FactParts, Memory, SubjectRef};
 use crate::storage::journal::Health;
-use crate::storage::payload;
 use crate::storage::store::Store;
 use crate::storage::view::View;
 
@@ -145,14 +144,26 @@ impl Node {
         id: &Id,
         command: BasketCommand,
         trace: Option<Box<str>>,
-    ) -> Result<BasketAnswer, Refusal> {
+    ) -> Result<BasketAnswer, CommandError> {
+        self.basket_of(warehouse, id, command, trace, None).await
+    }
+
+    /// As [`Node::basket`], for a command that may be a dead letter's.
+    pub(super) async fn basket_of(
+        &self,
+        warehouse: &Id,
+        id: &Id,
+        command: BasketCommand,
+        trace: Option<Box<str>>,
+        letter: Option<u64>,
+    ) -> Result<BasketAnswer, CommandError> {
         self.room()?;
         let actor = self.actor(warehouse)?;
         let keys = self.view().keys();
         let index = |sku: &Id| keys.find(warehouse.as_str(), sku.as_str()).map(|index| (sku.clone(), index));
         let skus = match &command {
             BasketCommand::Hold(request) => request.lines.iter().filter_map(|line| index(&line.sku)).collect(),
-            BasketCommand::Confirm(_) | BasketCommand::Cancel(_) | BasketCommand::Extend { .. } => Vec::new(),
+            _ => Vec::new(),
         };
         let (reply, answer) = oneshot::channel();
         let origin = Origin {
@@ -165,9 +176,10 @@ impl Node {
             skus,
             origin,
             reply,
+            letter,
         };
         send(&actor, command)?;
-        answer.await.unwrap_or_else(|_| Err(lost()))
+        answer.await.unwrap_or_else(|_| Err(lost().into()))
     }
 
     /// Records a setting, and answers with the fact's sequence.
@@ -238,41 +250,6 @@ impl Node {
         }
     }
 
-    /// Sends a dead letter's event in again, as it was received; the verdict says what came of it.
-    ///
-    /// It goes in as an event of the source `dead-letter/…` whose id is the letter's, so that a letter replayed twice takes
-    /// effect once, and its time may be as old as it likes.
-    pub async fn replay(&self, letter: u64) -> Result<Verdict, Refusal> {
-        let fact = self.letter(letter)?;
-        let event = fact.payload.as_deref().and_then(payload::parse);
-        let Some(mut event) = event else {
-            return Err(Refusal::new(
-                Code::InternalError,
-                format!("dead letter {letter} holds no event that can be read"),
-            ));
-        };
-        event.origin.source = Id::trusted(&format!("{}{}", warehouse::REPLAYED, event.origin.source));
-        event.origin.id = Id::trusted(&letter.to_string());
-        let verdict = self.events(vec![event]).await.into_iter().next();
-        let verdict = verdict.ok_or_else(lost)?;
-        if let Verdict::Judged { outcome, .. } = &verdict
-            && outcome.binds()
-            && !matches!(outcome, Outcome::DeadLetter { .. })
-        {
-            self.set(
-                Setting::DeadLetter {
-                    letter,
-                    action: "replayed",
-                    reason: None,
-                },
-                None,
-                None,
-            )
-            .await?;
-        }
-        Ok(verdict)
-    }
-
     /// Refuses when the disk's reserve is touched.
     pub(super) fn room(&self) -> Result<(), Refusal> {
         if self.store().is_short_of_room() {
@@ -289,16 +266,6 @@ impl Node {
         } else {
             self.room()
         }
-    }
-
-    pub(super) fn letter(&self, letter: u64) -> Result<crate::domain::fact::Fact, Refusal> {
-        let unknown = || Refusal::new(Code::NotFound, format!("there is no dead letter {letter}"));
-        self.view().dead_letter(letter).ok_or_else(unknown)?;
-        let fact = self
-            .store()
-            .fact(letter)
-            .map_err(|error| Refusal::new(Code::InternalError, error.to_string()))?;
-        fact.ok_or_else(unknown)
     }
 
     fn actor(&self, warehouse: &Id) -> Result<ActorRef<warehouse::Msg>, Refusal> {

@@ -7,16 +7,24 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use ractor::ActorRef;
 
+use super::warehouse::BasketCommand;
 use super::{clock::Clock, forwarder};
 use crate::domain::event::Event;
+use crate::domain::refusal::Refusal;
+use crate::domain::reservation::{BasketDecision, Reservation, Stocks};
 use crate::domain::stock::{Context, Decision, Limits, Policy, Stock, Voided};
 use crate::domain::units::Id;
+use crate::domain::warehouse::Warehouse;
 use crate::storage::journal::JournalHandle;
 use crate::storage::recent::RecentDuplicates;
 use crate::storage::store::Store;
 
 /// How one event is decided. A value, so that a test can plant a decider that dies.
 pub type Decide = fn(Option<&Stock>, &Event, Voided<'_>, &Context<'_>) -> Decision;
+
+/// How one command about a reservation is decided; as [`Decide`], a value.
+pub type Judge =
+    fn(Option<&Reservation>, &BasketCommand, &Warehouse, &Stocks<'_>, &Context<'_>) -> Result<BasketDecision, Refusal>;
 
 /// One configured source: its exact name, or a prefix.
 #[derive(Clone, Debug)]
@@ -118,6 +126,8 @@ pub struct Shared {
     pub sources: ArcSwap<Sources>,
     /// How events are decided.
     pub decide: Decide,
+    /// How commands about reservations are decided.
+    pub judge: Judge,
     /// When SKUs wake and sleep.
     pub tuning: Tuning,
     /// What has been counted.

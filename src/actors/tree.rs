@@ -11,7 +11,7 @@ use super::clock::Clock;
 use super::node::{About, Node};
 use super::root::{self, Root};
 use super::router::Router;
-use super::shared::{Counters, Decide, Shared, Sources, Tuning};
+use super::shared::{Counters, Decide, Judge, Shared, Sources, Tuning};
 use super::{jobs, warehouses};
 use crate::domain::stock::Limits;
 use crate::domain::units::Time;
@@ -24,6 +24,8 @@ pub struct Plan {
     pub name: String,
     /// How events are decided: `domain::stock::decide`, or a test's own.
     pub decide: Decide,
+    /// How commands about reservations are decided: `actors::warehouse::judge`, or a test's own.
+    pub judge: Judge,
     /// The domain's limits.
     pub limits: Limits,
     /// The rules per source.
@@ -55,6 +57,7 @@ impl Tree {
             limits: plan.limits,
             sources: ArcSwap::from_pointee(plan.sources),
             decide: plan.decide,
+            judge: plan.judge,
             tuning: plan.tuning,
             counters: Counters::default(),
             duplicates: RecentDuplicates::default(),

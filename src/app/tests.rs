@@ -1,20 +1,22 @@
 //! The whole tree on a disk in memory that fails on command, with a decider that dies on command.
 
+mod expiry;
 mod failure;
 mod order;
 mod rebuild;
+mod stumble;
 mod transfer;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::House;
-use crate::actors::node::{BasketCommand, Node, Setting, Verdict};
+use crate::actors::node::{BasketCommand, CommandError, Node, Setting, Verdict};
 use crate::actors::shared::Decide;
 use crate::config::{Config, Layers};
 use crate::domain::event::{Event, Origin, What};
-use crate::domain::fact::Outcome;
-use crate::domain::refusal::Refusal;
+use crate::domain::fact::{Outcome, Subject};
+use crate::domain::refusal::{Code, Refusal};
 use crate::domain::reservation::{HoldRequest, LineRequest, State};
 use crate::domain::stock::{self, Context, Decision, Stock, Voided};
 use crate::domain::units::Id;
@@ -131,7 +133,10 @@ async fn hold(node: &Node, id: &str, lines: &[(&str, i64)], ttl_s: u32) -> Resul
 
 async fn basket(node: &Node, id: &str, command: BasketCommand) -> Result<State, Refusal> {
     let answer = node.basket(&Id::trusted("main"), &Id::trusted(id), command, None).await;
-    answer.map(|answer| answer.reservation.state)
+    answer.map(|answer| answer.reservation.state).map_err(|error| match error {
+        CommandError::Refused(refusal) => refusal,
+        CommandError::Dead { letter, error } => Refusal::new(Code::InternalError, format!("{letter}: {error}")),
+    })
 }
 
 /// Waits for something that the node does by itself; panics when it does not come.

@@ -128,9 +128,14 @@ const COLUMNS: &[Column] = &[
     left("warehouse", |letter| text(letter.word("/warehouse"))),
     left("SKU", |letter| text(letter.word("/sku"))),
     left("event", |letter| {
-        text(letter.word("/event/type").trim_start_matches("inventory."))
+        text(if letter.has("/command/command") {
+            letter.word("/command/command")
+        } else {
+            letter.word("/event/type").trim_start_matches("inventory.").to_owned()
+        })
     }),
     left("source", |letter| text(letter.word("/event/source"))),
+    left("reservation", |letter| text(letter.word("/reservation"))),
     left("error", |letter| text(letter.word("/error"))),
     left("trace", |letter| toned(letter.word("/trace_id"), Tone::Dim)),
 ];

@@ -16,6 +16,7 @@ use super::params::{MAX_LIMIT, Params, Segments, sealed};
 use super::shape::{self, Page};
 use super::{Door, body, edge, events, lookup};
 use crate::actors::node::Setting;
+use crate::domain::fact::{Fact, Subject};
 use crate::domain::refusal::Code;
 use crate::domain::units::Id;
 use crate::domain::warehouse::Calendar;
@@ -41,6 +42,10 @@ pub(super) struct LetterView {
     trace_id: Option<String>,
     /// The event, as it can be sent again.
     event: Option<Value>,
+    /// For a command: the reservation that it is about.
+    reservation: Option<String>,
+    /// The command, as it was received.
+    command: Option<Value>,
 }
 
 /// Dead letters with the same cause.
@@ -133,13 +138,21 @@ pub(super) async fn list(State(door): State<Door>, uri: Uri) -> Answer<Response>
     let facts = door
         .read(move |store| seqs.into_iter().map(|seq| store.fact(seq)).collect::<Result<Vec<_>, _>>())
         .await?;
-    let item = |((seq, letter), fact): ((u64, DeadLetter), Option<crate::domain::fact::Fact>)| {
+    let item = |((seq, letter), fact): ((u64, DeadLetter), Option<Fact>)| {
         let calendar = warehouses
             .get(&letter.warehouse)
             .map_or_else(Calendar::utc, |site| shape::calendar(site));
-        let event = fact
+        let held = fact
             .as_ref()
             .and_then(|fact| serde_json::from_str(fact.payload.as_deref()?).ok());
+        let reservation = fact.as_ref().and_then(|fact| match &fact.subject {
+            Subject::Command { reservation } => Some(reservation.as_str().to_owned()),
+            _ => None,
+        });
+        let (event, command) = match reservation {
+            Some(_) => (None, held),
+            None => (held, None),
+        };
         LetterView {
             id: seq,
             warehouse: letter.warehouse.as_str().into(),
@@ -149,6 +162,8 @@ pub(super) async fn list(State(door): State<Door>, uri: Uri) -> Answer<Response>
             recorded_at: shape::time(letter.recorded, &calendar),
             trace_id: fact.and_then(|fact| shape::fact(&fact, &calendar).trace_id),
             event,
+            reservation,
+            command,
         }
     };
     let items: Vec<LetterView> = letters.into_iter().zip(facts).map(item).collect();

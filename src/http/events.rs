@@ -9,9 +9,9 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 
 use super::Door;
-use super::edge::{Trace, asks_for};
 use super::described::{EventBody, VerdictsBody};
-use super::error::{Answer, Problem};
+use super::edge::{Trace, asks_for};
+use super::error::{Answer, Problem, dead_letter};
 use super::{body, params::Params};
 use crate::actors::batch::Held;
 use crate::actors::node::Verdict;
@@ -212,11 +212,7 @@ fn one(ids: &Ids, verdict: Verdict) -> Answer {
             outcome: Outcome::DeadLetter { error },
             seq,
             ..
-        } => {
-            let detail =
-                format!("the node fails on this event ({error}); it is kept as a dead letter and can be replayed or discarded");
-            Err(Problem::new(Code::InternalError, detail).with("dead_letter", seq))
-        }
+        } => Err(dead_letter(&error, seq)),
         judged => {
             let mut out = Vec::with_capacity(160);
             write_judged(&mut out, ids, &judged, None);

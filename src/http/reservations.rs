@@ -11,12 +11,12 @@ use utoipa::ToSchema;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::availability::channel_of;
-use super::error::{Answer, Problem};
+use super::error::{Answer, Problem, dead_letter};
 use super::params::{Params, Segments, id, sealed};
 use super::shape::{self, Page, ReservationView};
 use super::skus::SCAN;
 use super::{Door, body, edge};
-use crate::actors::node::BasketCommand;
+use crate::actors::node::{BasketCommand, CommandError};
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::reservation::{ConfirmLine, ConfirmRequest, HoldRequest, LineRequest, Reservation, State as BasketState};
 use crate::domain::units::{Id, MAX_QUANTITY};
@@ -295,7 +295,10 @@ async fn carry_out(
     let answer = carried
         .await
         .map_err(|error| Problem::from(Refusal::new(Code::InternalError, error.to_string())))?;
-    let answer = answer.map_err(Problem::in_path)?;
+    let answer = answer.map_err(|error| match error {
+        CommandError::Refused(refusal) => Problem::in_path(refusal),
+        CommandError::Dead { letter, error } => dead_letter(&error, letter),
+    })?;
     let status = if answer.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(view(door, warehouse, &answer.reservation))))
 }

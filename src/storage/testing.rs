@@ -122,6 +122,16 @@ pub(crate) fn store_on(disk: &Arc<Disk>) -> Store {
     Store::open_with(disk.backends(), options()).unwrap()
 }
 
+/// The first sequence of the journal's row in which a fact stands.
+pub(crate) fn row_of(store: &Store, seq: u64) -> u64 {
+    let first = store.shared().database.read(|transaction| {
+        let journal = transaction.open_table(super::tables::JOURNAL)?;
+        let row = journal.range(..=seq)?.next_back().transpose()?;
+        Ok(row.map_or(0, |(key, _)| key.value()))
+    });
+    first.unwrap()
+}
+
 /// Who said it, with an id of that number.
 pub(crate) fn origin(number: u64) -> Origin {
     Origin {

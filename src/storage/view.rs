@@ -212,6 +212,11 @@ impl View {
         fitting.take(limit).map(|(seq, (letter, _))| (*seq, letter.clone())).collect()
     }
 
+    /// Whether there is any.
+    pub fn has_dead_letters(&self) -> bool {
+        !self.letters.read().is_empty()
+    }
+
     /// One dead letter, by the sequence of the fact that made it.
     pub fn dead_letter(&self, seq: u64) -> Option<DeadLetter> {
         self.letters.read().get(&seq).map(|(letter, _)| letter.clone())

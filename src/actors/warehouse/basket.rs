@@ -9,10 +9,11 @@ use super::State;
 use super::ops::{BasketCommand, Borrowed, node_origin};
 use crate::domain::event::Origin;
 use crate::domain::fact::{Changes, Outcome};
-use crate::domain::refusal::Refusal;
-use crate::domain::reservation::{self, BasketDecision, LineFact, Reservation, State as Basket};
+use crate::domain::refusal::{Code, Refusal};
+use crate::domain::reservation::{self, BasketDecision, LineFact, Reservation, State as Basket, Stocks};
 use crate::domain::stock::{Context, Policy, Stock};
 use crate::domain::units::{Id, Time};
+use crate::domain::warehouse::Warehouse as Site;
 use crate::storage::append::SkuIndex;
 use crate::storage::view::Keys;
 
@@ -35,6 +36,30 @@ fn by_id<'a>(keys: &'a Keys, warehouse: &'a Id, borrowed: &'a Borrowed) -> impl 
         let index = keys.find(warehouse.as_str(), sku.as_str())?;
         borrowed.copies.get(&index)?.as_ref()
     }
+}
+
+/// How a command about a reservation is decided: by the domain's function of that name.
+pub fn judge(
+    existing: Option<&Reservation>,
+    command: &BasketCommand,
+    site: &Site,
+    stocks: &Stocks<'_>,
+    context: &Context<'_>,
+) -> Result<BasketDecision, Refusal> {
+    match command {
+        BasketCommand::Hold(request) => reservation::hold(existing, request, site, stocks, context),
+        BasketCommand::Confirm(request) => reservation::confirm(existing, request, stocks, context),
+        BasketCommand::Cancel(fingerprint) => reservation::cancel(existing, *fingerprint, stocks, context),
+        BasketCommand::Extend { until, fingerprint } => {
+            reservation::extend(existing, *until, *fingerprint, site, stocks, context)
+        }
+        BasketCommand::Expire => reservation::expire(existing, stocks, context),
+    }
+}
+
+/// Whether a basket that is written as held has ended by the clock: its expiry is underway, or the node fails on it.
+fn is_over(basket: &Reservation, now: Time) -> bool {
+    basket.state == Basket::Held && basket.expires.is_some_and(|deadline| deadline <= now)
 }
 
 impl State {
@@ -64,14 +89,16 @@ impl State {
         let decision = {
             let stocks = by_id(self.shared.store.view().keys(), &self.desk.warehouse, borrowed);
             let context = self.context(borrowed.now);
-            match command {
-                BasketCommand::Hold(request) => reservation::hold(existing, request, &self.site, &stocks, &context)?,
-                BasketCommand::Confirm(request) => reservation::confirm(existing, request, &stocks, &context)?,
-                BasketCommand::Cancel(fingerprint) => reservation::cancel(existing, *fingerprint, &stocks, &context)?,
-                BasketCommand::Extend { until, fingerprint } => {
-                    reservation::extend(existing, *until, *fingerprint, &self.site, &stocks, &context)?
-                }
+            if !matches!(command, BasketCommand::Expire)
+                && let Some(late) = existing.filter(|basket| is_over(basket, borrowed.now))
+            {
+                let detail = format!(
+                    "the deadline of reservation {} has passed; hold a new one under a new id",
+                    late.id
+                );
+                return Err(Refusal::new(Code::AlreadyExpired, detail));
             }
+            (self.shared.judge)(existing, command, &self.site, &stocks, &context)?
         };
         let created = matches!(decision.reply, reservation::Reply::Created);
         if matches!(decision.reply, reservation::Reply::Same) {
@@ -170,7 +197,8 @@ impl State {
         }
         let decision = {
             let stocks = by_id(self.shared.store.view().keys(), &self.desk.warehouse, borrowed);
-            reservation::expire(Some(&basket), &stocks, &self.context(borrowed.now))
+            let context = self.context(borrowed.now);
+            (self.shared.judge)(Some(&basket), &BasketCommand::Expire, &self.site, &stocks, &context)
         };
         match decision {
             Ok(decision) => {
@@ -185,10 +213,12 @@ impl State {
     pub(super) fn sale(&mut self, ticket: &Arc<Ticket>, prepared: &Prepared, reservation: &Id, borrowed: &mut Borrowed) {
         let desk = self.desk.clone();
         let event = ticket.event(prepared.row);
+        let live = |basket: &Arc<Reservation>| !is_over(basket, borrowed.now);
+        let basket = self.basket(reservation).filter(live);
         let Some(stock) = borrowed.copies.get_mut(&ticket.sku(prepared.row)) else {
             return;
         };
-        let Some(basket) = self.basket(reservation) else {
+        let Some(basket) = basket else {
             return desk.decide(stock, ticket, prepared, &mut borrowed.draft);
         };
         let (decision, after) = reservation::sale(

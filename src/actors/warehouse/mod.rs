@@ -15,6 +15,7 @@ mod ops;
 mod place;
 mod rows;
 mod setting;
+mod stumble;
 mod tick;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -25,10 +26,12 @@ use std::sync::atomic::Ordering;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::watch;
 
+pub use self::basket::judge;
 use self::ops::Operation;
 pub use self::ops::{BasketCommand, Command, SkuSetting};
 use self::place::Place;
 pub use self::rows::REPLAYED;
+use self::stumble::Stumble;
 use super::batch::Ticket;
 use super::desk::Desk;
 use super::draft::{Draft, Settled};
@@ -117,6 +120,10 @@ pub struct State {
     next_operation: u64,
     /// Held reservations by deadline.
     deadlines: BTreeSet<(Time, Id)>,
+    /// Reservations whose expiry has panicked, to be tried again.
+    stumbles: HashMap<Id, Stumble>,
+    /// What an expiry decided, with all that is decided after it in this message: one record. Empty between messages.
+    joined: Option<Draft>,
     /// SKUs still to be told that the day, or a buffer, has turned.
     turning: VecDeque<(SkuIndex, &'static str)>,
     /// SKUs whose queues may go on; empty between messages.
@@ -211,6 +218,8 @@ impl State {
             operations: HashMap::new(),
             next_operation: 0,
             deadlines,
+            stumbles: HashMap::new(),
+            joined: None,
             turning: VecDeque::new(),
             runnable: Vec::new(),
             lost: Vec::new(),
@@ -240,6 +249,7 @@ impl State {
     /// What ends every message: queues go on, and barriers follow what was sent.
     fn finish(&mut self) {
         self.run();
+        self.flush();
         self.barriers();
     }
 
@@ -255,7 +265,27 @@ impl State {
                 place.idle_s = 0;
             }
         }
-        draft.send(&self.shared, self.epoch, Some(self.myself.clone()));
+        match &mut self.joined {
+            Some(joined) => joined.append(draft),
+            None => draft.send(&self.shared, self.epoch, Some(self.myself.clone())),
+        }
+    }
+
+    /// Sends an expiry's draft in one message with all that is decided after it before [`State::flush`]: what relies on the ended
+    /// claim stands in the same record as the end.
+    fn send_with_what_follows(&mut self, draft: Draft) {
+        if !draft.is_empty() {
+            let nothing = self.draft();
+            self.joined.get_or_insert(nothing);
+            self.send(draft);
+        }
+    }
+
+    /// What was joined goes to the journal: before anybody else may decide on top of it, and at the end of the message.
+    fn flush(&mut self) {
+        if let Some(joined) = self.joined.take() {
+            joined.send(&self.shared, self.epoch, Some(self.myself.clone()));
+        }
     }
 
     /// A reservation as it is, the disk's last word or ahead of it.
@@ -306,6 +336,7 @@ impl State {
                 }
             }
         }
+        self.free.extend(settled.frees);
         let mut copies = Vec::new();
         for id in settled.ids {
             if let Some(mark) = self.in_flight.remove(&id) {
@@ -342,6 +373,8 @@ impl State {
         self.operations.clear();
         self.free.clear();
         self.turning.clear();
+        self.stumbles.clear();
+        self.joined = None;
         self.deadlines.clear();
         let deadlines = &mut self.deadlines;
         self.shared.store.view().each_held(&self.desk.warehouse, |basket| {

@@ -12,6 +12,7 @@ use super::super::desk::Prepared;
 use super::super::draft::{BasketReply, Draft, Reply, SettingReply};
 use super::State;
 use super::place::{Copy, Waiting};
+use super::stumble::said;
 use crate::domain::event::Origin;
 use crate::domain::reservation::{ConfirmRequest, HoldRequest};
 use crate::domain::stock::Stock;
@@ -34,6 +35,31 @@ pub enum BasketCommand {
         /// Fingerprint of the request.
         fingerprint: u64,
     },
+    /// The deadline has passed: what the clock says by itself, and what a dead letter of that says again.
+    Expire,
+}
+
+impl BasketCommand {
+    /// The word for it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            BasketCommand::Hold(_) => "hold",
+            BasketCommand::Confirm(_) => "confirm",
+            BasketCommand::Cancel(_) => "cancel",
+            BasketCommand::Extend { .. } => "extend",
+            BasketCommand::Expire => "expire",
+        }
+    }
+
+    /// Fingerprint of the request.
+    pub fn fingerprint(&self) -> u64 {
+        match self {
+            BasketCommand::Hold(request) => request.fingerprint,
+            BasketCommand::Confirm(request) => request.fingerprint,
+            BasketCommand::Cancel(fingerprint) | BasketCommand::Extend { fingerprint, .. } => *fingerprint,
+            BasketCommand::Expire => 0,
+        }
+    }
 }
 
 /// What is set on one SKU.
@@ -61,6 +87,8 @@ pub enum Command {
         origin: Origin,
         /// Who waits.
         reply: BasketReply,
+        /// The dead letter that is tried again with it.
+        letter: Option<u64>,
     },
     /// About one SKU.
     Sku {
@@ -86,7 +114,9 @@ pub(super) enum Work {
         id: Id,
         command: BasketCommand,
         origin: Origin,
-        reply: BasketReply,
+        /// Who waits, until the answer is in the draft.
+        reply: Option<BasketReply>,
+        letter: Option<u64>,
     },
     /// A reservation's deadline has passed.
     Expire { id: Id },
@@ -101,7 +131,7 @@ pub(super) enum Work {
         id: Id,
         setting: SkuSetting,
         origin: Origin,
-        reply: SettingReply,
+        reply: Option<SettingReply>,
     },
     /// What may be promised has changed without an event.
     Turn { what: &'static str },
@@ -119,10 +149,12 @@ pub(super) struct Borrowed {
 
 /// See the module.
 pub(super) struct Operation {
-    work: Work,
-    now: Time,
+    pub(super) work: Work,
+    pub(super) now: Time,
     skus: Vec<SkuIndex>,
     copies: HashMap<SkuIndex, Option<Stock>>,
+    /// How often it has panicked.
+    pub(super) deaths: u32,
 }
 
 impl Operation {
@@ -132,6 +164,7 @@ impl Operation {
             now,
             skus,
             copies: HashMap::new(),
+            deaths: 0,
         }
     }
 }
@@ -154,51 +187,54 @@ impl State {
                         id,
                         setting,
                         origin,
-                        reply,
+                        reply: Some(reply),
                     },
                     now,
                     vec![sku],
                 ));
             }
-            Command::Basket {
-                id,
-                command,
-                skus,
-                origin,
-                reply,
-            } => {
-                if let Some(waiting) = self.busy.get_mut(&id) {
-                    waiting.push_back(Box::new(Command::Basket {
-                        id,
-                        command,
-                        skus,
-                        origin,
-                        reply,
-                    }));
-                    return;
-                }
-                self.busy.insert(id.clone(), VecDeque::new());
-                self.begin_basket(id, command, skus, origin, reply, now);
-            }
+            basket @ Command::Basket { .. } => self.on_basket(basket, now),
         }
     }
 
-    fn begin_basket(
-        &mut self,
-        id: Id,
-        command: BasketCommand,
-        skus: Vec<(Id, SkuIndex)>,
-        origin: Origin,
-        reply: BasketReply,
-        now: Time,
-    ) {
+    fn on_basket(&mut self, command: Command, now: Time) {
+        let Command::Basket { id, .. } = &command else { return };
+        if let Some(waiting) = self.busy.get_mut(id) {
+            waiting.push_back(Box::new(command));
+            return;
+        }
+        self.busy.insert(id.clone(), VecDeque::new());
+        self.begin_basket(command, now);
+    }
+
+    fn begin_basket(&mut self, command: Command, now: Time) {
+        let Command::Basket {
+            id,
+            command,
+            skus,
+            origin,
+            reply,
+            letter,
+        } = command
+        else {
+            return;
+        };
+        if letter.is_none()
+            && let Some(dead) = self.buried(&id, &command)
+        {
+            // A caller that has gone away does not change what is known.
+            let _ = reply.send(Err(dead));
+            self.free.push(id);
+            return;
+        }
         let mut needed: Vec<SkuIndex> = skus.into_iter().map(|(_, index)| index).collect();
         self.add_lines(&id, &mut needed);
         let work = Work::Basket {
             id,
             command,
             origin,
-            reply,
+            reply: Some(reply),
+            letter,
         };
         self.begin(Operation::new(work, now, needed));
     }
@@ -220,6 +256,15 @@ impl State {
 
     /// Enters the queues of all its SKUs at once; carried out when it has all their copies.
     pub(super) fn begin(&mut self, operation: Operation) {
+        self.enter(operation, VecDeque::push_back);
+    }
+
+    /// As [`State::begin`], before all that waits: it had all its copies once, so nobody who waits can have one of them.
+    pub(super) fn begin_again(&mut self, operation: Operation) {
+        self.enter(operation, VecDeque::push_front);
+    }
+
+    fn enter(&mut self, operation: Operation, queue: fn(&mut VecDeque<Waiting>, Waiting)) {
         let number = self.next_operation;
         self.next_operation += 1;
         if operation.skus.is_empty() {
@@ -227,7 +272,7 @@ impl State {
             return;
         }
         for sku in operation.skus.clone() {
-            self.place(sku).queue.push_back(Waiting::Operation(number));
+            queue(&mut self.place(sku).queue, Waiting::Operation(number));
             self.runnable.push(sku);
         }
         self.operations.insert(number, operation);
@@ -246,66 +291,68 @@ impl State {
         }
     }
 
-    fn perform(&mut self, operation: Operation) {
-        let Operation { work, now, skus, copies } = operation;
+    fn perform(&mut self, mut operation: Operation) {
         let mut borrowed = Borrowed {
-            now,
-            copies,
+            now: operation.now,
+            copies: std::mem::take(&mut operation.copies),
             draft: self.draft(),
         };
-        let named = match &work {
-            Work::Basket { id, .. } => Some(id.clone()),
-            _ => None,
-        };
-        let row = match &work {
-            Work::Sale { ticket, prepared, .. } => Some((ticket.clone(), prepared.again())),
-            _ => None,
-        };
-        let performed = catch_unwind(AssertUnwindSafe(|| self.carry_out(work, &skus, &mut borrowed)));
-        if performed.is_ok() {
-            for (sku, stock) in borrowed.copies {
-                self.place(sku).copy = Copy::Here(stock);
-                self.runnable.push(sku);
-            }
-            self.send(borrowed.draft);
-        } else {
-            // Nothing of it was sent; the copies may be half changed, and are read from the view again. Who waits is told by
-            // the draft being dropped; a row must not come back and kill again.
-            tracing::error!(warehouse = %self.desk.warehouse, "an operation panicked; its SKUs are rebuilt");
-            skus.iter().for_each(|sku| self.lose(*sku));
-            if let Some((ticket, prepared)) = row {
-                self.bury(&ticket, &prepared, "deciding a sale that names a reservation panicked");
-            }
+        let (work, skus) = (&mut operation.work, &operation.skus);
+        let performed = catch_unwind(AssertUnwindSafe(|| self.carry_out(work, skus, &mut borrowed)));
+        if let Err(panic) = performed {
+            // Nothing of it was sent; the copies may be half changed, and are read from the view again.
+            operation.skus.iter().for_each(|sku| self.lose(*sku));
+            self.stumbled(operation, said(panic.as_ref()));
+            return;
         }
-        // Not at once: a long queue of commands would be as deep a stack.
-        self.free.extend(named);
+        for (sku, stock) in borrowed.copies {
+            self.place(sku).copy = Copy::Here(stock);
+            self.runnable.push(sku);
+        }
+        match operation.work {
+            Work::Expire { id } => {
+                self.stumbles.remove(&id);
+                self.send_with_what_follows(borrowed.draft);
+            }
+            Work::Basket { id, .. } => {
+                self.send(borrowed.draft);
+                // Not at once: a long queue of commands would be as deep a stack.
+                self.free.push(id);
+            }
+            Work::Sale { .. } | Work::Sku { .. } | Work::Turn { .. } => self.send(borrowed.draft),
+        }
     }
 
-    fn carry_out(&mut self, work: Work, skus: &[SkuIndex], borrowed: &mut Borrowed) {
+    fn carry_out(&mut self, work: &mut Work, skus: &[SkuIndex], borrowed: &mut Borrowed) {
         match work {
             Work::Basket {
                 id,
                 command,
                 origin,
                 reply,
+                ..
             } => {
-                let answer = self.basket_command(&id, &command, &origin, borrowed);
-                borrowed.draft.reply(Reply::Basket(reply, answer));
+                let answer = self.basket_command(id, command, origin, borrowed);
+                if let Some(reply) = reply.take() {
+                    borrowed.draft.reply(Reply::Basket(reply, answer));
+                }
             }
-            Work::Expire { id } => self.expire(&id, borrowed),
+            Work::Expire { id } => self.expire(id, borrowed),
             Work::Sale {
                 ticket,
                 prepared,
                 reservation,
-            } => self.sale(&ticket, &prepared, &reservation, borrowed),
+            } => self.sale(ticket, prepared, reservation, borrowed),
             Work::Sku {
                 id,
                 setting,
                 origin,
                 reply,
             } => {
-                let answer = self.set_sku(skus[0], &id, setting, &origin, borrowed);
-                borrowed.draft.reply(Reply::Setting(reply, answer));
+                let answer = self.set_sku(skus[0], id, setting.clone(), origin, borrowed);
+                if let Some(reply) = reply.take() {
+                    borrowed.draft.reply(Reply::Setting(reply, answer));
+                }
             }
             Work::Turn { what } => self.turn(skus[0], what, borrowed),
         }
@@ -319,16 +366,7 @@ impl State {
         };
         let now = self.stamp();
         self.expire_due(now);
-        if let Command::Basket {
-            id,
-            command,
-            skus,
-            origin,
-            reply,
-        } = *next
-        {
-            self.begin_basket(id, command, skus, origin, reply, now);
-        }
+        self.begin_basket(*next, now);
     }
 }
 

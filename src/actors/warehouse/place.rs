@@ -241,10 +241,15 @@ impl State {
     pub(super) fn wake_if_needed(&mut self, sku: SkuIndex) {
         let tuning = self.shared.tuning;
         let place = self.place(sku);
-        let Copy::Here(stock) = &mut place.copy else { return };
-        if !place.queue.is_empty() {
+        if !place.queue.is_empty() || !matches!(place.copy, Copy::Here(_)) {
             return;
         }
+        if place.awake.is_some() {
+            // From here on it may send by itself.
+            self.flush();
+        }
+        let place = self.place(sku);
+        let Copy::Here(stock) = &mut place.copy else { return };
         if let Some(awake) = &place.awake {
             // It cannot be gone without our hearing of it; then the copy is rebuilt from the view.
             let _ = awake.actor.cast(sku::Msg::Give(stock.take()));
@@ -262,6 +267,7 @@ impl State {
         let Some((_, id)) = self.shared.store.view().keys().names(sku) else {
             return;
         };
+        self.flush();
         let (desk, epoch, warehouse) = (self.desk.clone(), self.epoch, self.myself.clone());
         let deciding = Arc::new(AtomicU64::new(0));
         let place = self.place(sku);

@@ -32,6 +32,7 @@ impl State {
     pub(super) fn on_tick(&mut self) {
         let now = self.stamp();
         self.expire_due(now);
+        self.expire_again(now);
         for _ in 0..TURNS_PER_TICK {
             let Some((sku, what)) = self.turning.pop_front() else { break };
             self.begin(Operation::new(Work::Turn { what }, now, vec![sku]));
