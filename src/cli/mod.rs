@@ -14,6 +14,7 @@ pub mod any;
 pub mod arg;
 pub mod availability;
 pub mod bench;
+pub mod change;
 pub mod check;
 pub mod client;
 pub mod completions;

@@ -9,7 +9,7 @@ use super::field::Field;
 use super::list::{self, Column, Paging, left, right};
 use super::stock::Where;
 use super::table::text;
-use super::{Context, any, arg, stock};
+use super::{Context, any, arg, change, stock};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
@@ -156,7 +156,7 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
             .await
         }
         Verb::Show { sku } => show(&sku, context).await,
-        Verb::Put(put) => change(put, context).await,
+        Verb::Put(put) => self::put(put, context).await,
         Verb::Lot(lot) => {
             let path = path(["v1", "warehouses", &lot.place.warehouse, "skus", &lot.sku, "lots", &lot.lot]);
             let answer = context.api.put(&path, &json!({"expires_on": lot.expires_on})).await?;
@@ -189,13 +189,8 @@ async fn show(sku: &str, context: &Context) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn change(put: Put, context: &Context) -> Result<(), Failure> {
-    let known = match context.api.get::<Value>(&one(&put.sku), &Query::new()).await {
-        Ok(known) => known,
-        Err(error) if error.problem().is_some_and(|problem| problem.status == 404) => Value::Null,
-        Err(error) => return Err(error.into()),
-    };
-    let answer = context.api.put(&one(&put.sku), &body(&put, &known)).await?;
+async fn put(put: Put, context: &Context) -> Result<(), Failure> {
+    let answer = change::put(context, &one(&put.sku), KEYS, |body| over(&put, body)).await?;
     if context.out.json {
         Ok(context.out.document(&answer)?)
     } else {
@@ -203,14 +198,11 @@ async fn change(put: Put, context: &Context) -> Result<(), Failure> {
     }
 }
 
-/// What is known, with what was named put over it.
-fn body(put: &Put, known: &Value) -> Value {
-    let mut body = json!({});
-    for key in ["name", "unit", "barcodes", "category", "shelf_life_days", "price"] {
-        if known.has(&format!("/{key}")) {
-            body[key] = known[key].clone();
-        }
-    }
+/// What can be set.
+const KEYS: &[&str] = &["name", "unit", "barcodes", "category", "shelf_life_days", "price"];
+
+/// Puts what was named over what is known.
+fn over(put: &Put, body: &mut Value) {
     let barcodes = (!put.barcodes.is_empty()).then(|| json!(put.barcodes));
     let named = [
         ("name", put.name.as_deref().map(Value::from)),
@@ -225,7 +217,6 @@ fn body(put: &Put, known: &Value) -> Value {
             body[key] = value;
         }
     }
-    body
 }
 
 #[cfg(test)]
@@ -244,8 +235,10 @@ mod tests {
             price: Some(json!(99)),
         };
         let known = json!({"sku": "milk", "name": "Milk", "unit": "each", "barcodes": ["1"], "category": null});
+        let mut body = change::kept(&known, KEYS);
+        over(&put, &mut body);
         assert_eq!(
-            body(&put, &known),
+            body,
             json!({"name": "Молоко", "unit": "each", "barcodes": ["1"], "price": 99})
         );
     }

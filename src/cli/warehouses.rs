@@ -1,7 +1,6 @@
 //! `shelfd warehouses`: the sites, their zones and channels.
 //!
-//! `put` changes what is named and keeps the rest, by reading first: the API's `PUT` replaces the whole. Rejected: passing
-//! the whole on the command line, which would reset a channel that the person had forgotten.
+//! A channel is told as `web:buffer=2,ttl_s=900`. Rejected: an own verb for each channel, since they are set together.
 
 use serde_json::{Value, json};
 
@@ -11,7 +10,7 @@ use super::field::Field;
 use super::list::{self, Column, Paging, left};
 use super::out::Out;
 use super::table::{Align, Sheet, text};
-use super::{Context, arg};
+use super::{Context, arg, change};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
@@ -132,7 +131,7 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
             .await
         }
         Verb::Show { warehouse } => show(&warehouse, context).await,
-        Verb::Put(put) => change(put, context).await,
+        Verb::Put(put) => self::put(put, context).await,
     }
 }
 
@@ -169,27 +168,19 @@ fn print(out: &Out, warehouse: &str, value: &Value) -> Result<(), Failure> {
     Ok(sheet.print(out)?)
 }
 
-async fn change(put: Put, context: &Context) -> Result<(), Failure> {
-    let known = match context.api.get::<Value>(&one(&put.warehouse), &Query::new()).await {
-        Ok(known) => known,
-        Err(error) if error.problem().is_some_and(|problem| problem.status == 404) => Value::Null,
-        Err(error) => return Err(error.into()),
-    };
-    let answer = context.api.put(&one(&put.warehouse), &body(&put, &known)).await?;
+async fn put(put: Put, context: &Context) -> Result<(), Failure> {
+    let answer = change::put(context, &one(&put.warehouse), KEYS, |body| over(&put, body)).await?;
     if !context.out.json {
         return show(&put.warehouse, context).await;
     }
     Ok(context.out.document(&answer)?)
 }
 
-/// What is known, with what was named put over it.
-fn body(put: &Put, known: &Value) -> Value {
-    let mut body = json!({});
-    for key in ["name", "time_zone", "channels"] {
-        if known.has(&format!("/{key}")) {
-            body[key] = known[key].clone();
-        }
-    }
+/// What can be set.
+const KEYS: &[&str] = &["name", "time_zone", "channels"];
+
+/// Puts what was named over what is known.
+fn over(put: &Put, body: &mut Value) {
     if let Some(name) = &put.name {
         body["name"] = name.as_str().into();
     }
@@ -205,7 +196,6 @@ fn body(put: &Put, known: &Value) -> Value {
             settings[key] = value.clone();
         }
     }
-    body
 }
 
 #[cfg(test)]
@@ -225,6 +215,11 @@ mod tests {
     #[test]
     fn what_is_not_named_stays_as_it_was() {
         let known = json!({"id": "w", "name": "N", "time_zone": "UTC", "channels": {"web": {"buffer": 1, "ttl_s": 60}}});
+        let body = |put: &Put, known: &Value| {
+            let mut body = change::kept(known, KEYS);
+            over(put, &mut body);
+            body
+        };
         assert_eq!(
             body(&put(&["web:buffer=2", "till:allow_no_expiry=true", "plain"]), &known),
             json!({"name": "N", "time_zone": "Europe/Moscow", "channels": {"web": {"buffer": 2, "ttl_s": 60}, "till": {"allow_no_expiry": true}, "plain": {}}})

@@ -121,24 +121,30 @@ impl Desk<'_> {
                     sent: -sent,
                     arrived: -arrived,
                 }),
-                // The legs that were late already: out of the book again.
-                Change::Book {
-                    at,
-                    lot,
-                    own,
-                    found,
-                    set,
-                } => self.put(Change::Book {
-                    at: *at,
-                    lot: lot.clone(),
-                    own: -own,
-                    found: -found,
-                    set: -set,
-                }),
-                _ => {}
+                other => self.unbook(other),
             }
         }
         Ok(())
+    }
+
+    /// The legs that were late already: out of the book again. Any other change is not this one's matter.
+    fn unbook(&mut self, change: &Change) {
+        if let Change::Book {
+            at,
+            lot,
+            own,
+            found,
+            set,
+        } = change
+        {
+            self.put(Change::Book {
+                at: *at,
+                lot: lot.clone(),
+                own: -own,
+                found: -found,
+                set: -set,
+            });
+        }
     }
 
     fn back(&mut self, lot: &Id, from: Account, to: Account, quantity: i64, role: Role) -> Result<(), Refusal> {
@@ -256,20 +262,7 @@ impl Desk<'_> {
                     quantity,
                     role: role @ Role::Repaid,
                 } => self.back(lot, *from, *to, *quantity, *role)?,
-                Change::Book {
-                    at,
-                    lot,
-                    own,
-                    found,
-                    set,
-                } => self.put(Change::Book {
-                    at: *at,
-                    lot: lot.clone(),
-                    own: -own,
-                    found: -found,
-                    set: -set,
-                }),
-                _ => {}
+                other => self.unbook(other),
             }
         }
         // A surplus that came late moved nothing then, so its units have no movement to be taken back by.
