@@ -1,5 +1,5 @@
 //! `shelfd check`: everything that would stop a start or bite later, found before it does: the configuration, the data
-//! directory, the disk, the port, the clock, the limit of open files. Each finding says what to do.
+//! directory, the store, the disk, the port, the clock, the limit of open files. Each finding says what to do.
 //!
 //! It changes nothing and may run beside a node. Rejected: finding these out by starting. A start ends at the first trouble,
 //! and a small limit of open files bites at the ten-thousandth connection.
@@ -19,6 +19,7 @@ use super::exit::{Code, Failure};
 use super::out::Tone;
 use super::settings::{Settings, tell, url_of};
 use crate::config::Config;
+use crate::storage::store::{self, OpenError, Peek};
 
 /// Files that a node needs beside one for each connection: store, logs, epoll, standard streams, snapshots.
 const OWN_FILES: u64 = 64;
@@ -156,6 +157,7 @@ async fn findings(settings: &Settings, config: &Config) -> Vec<Finding> {
     let mut findings = vec![good("configuration", format!("{from}: every key is understood"))];
     let dir = &config.node.data_dir;
     findings.push(data_dir(dir));
+    findings.extend(store(dir));
     findings.extend(disk(dir, config.storage.reserve_bytes));
     findings.push(port(config).await);
     findings.push(clock(SystemTime::now()));
@@ -216,6 +218,40 @@ fn advice(error: &io::Error, dir: &Path) -> String {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room".to_owned(),
         _ => "name another with --data or node.data_dir".to_owned(),
     }
+}
+
+/// The store's file, looked into without being changed; `None` where the directory has none, and the first start makes it.
+fn store(dir: &Path) -> Option<Finding> {
+    const WHAT: &str = "store";
+    let shown = dir.join(store::FILE);
+    let shown = shown.display();
+    Some(match store::peek(dir) {
+        Ok(None) => return None,
+        Ok(Some(Peek {
+            bytes: size,
+            format,
+            closed,
+        })) => {
+            let state = if closed {
+                "it can be opened"
+            } else {
+                "it was not closed in good order; the next start mends it, and nothing is lost"
+            };
+            good(WHAT, format!("{shown}: {}, format {format}, {state}", bytes(size)))
+        }
+        Err(OpenError::Locked { pid, .. }) => warn(
+            WHAT,
+            format!("{shown} is in use by a node, pid {pid}"),
+            "a second node needs another data directory",
+        ),
+        Err(error @ OpenError::Damaged { .. }) => bad(WHAT, error.to_string(), format!("shelfd verify {}", dir.display())),
+        Err(error @ OpenError::Newer { .. }) => bad(WHAT, error.to_string(), "run the newer shelfd; nothing was changed"),
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+            let detail = format!("{error}{}", cause.unwrap_or_default());
+            bad(WHAT, detail, "give the node's user access to it")
+        }
+    })
 }
 
 /// Free space on the disk of the data directory, against the reserve that the node keeps.

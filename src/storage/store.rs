@@ -6,6 +6,8 @@
 
 mod load;
 mod open;
+pub(crate) mod overlay;
+mod peek;
 mod room;
 #[cfg(test)]
 mod tests;
@@ -33,6 +35,8 @@ use super::view::View;
 pub use super::database::ReadError;
 pub use open::OpenError;
 pub(crate) use open::lock;
+pub(crate) use peek::refuse_newer;
+pub use peek::{Peek, peek};
 
 /// The store's file within its directory.
 pub const FILE: &str = "store.redb";

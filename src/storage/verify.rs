@@ -1,7 +1,8 @@
 //! Is a stopped store what it claims to be: every row's checksum, every sequence, every invariant, and the snapshot against
 //! the journal.
 //!
-//! It takes the directory's lock, so it never looks at a store that a node is writing. Verifying a running node from within was
+//! It takes the directory's lock, so it never looks at a store that a node is writing, and leaves the store's file as it is: what has
+//! to be mended before it can be read is mended in memory. Verifying a running node from within was
 //! rejected here: that is the auditor's work, on the view.
 
 #[cfg(test)]
@@ -11,9 +12,8 @@ use std::path::Path;
 
 use crate::domain::stock::check;
 
-use super::backend;
 use super::database::{Handle, ReadError, parse};
-use super::store::{FILE, OpenError, Options, Shared, lock};
+use super::store::{FILE, OpenError, Options, Shared, lock, overlay};
 use super::tables::{self, meta};
 use super::view::View;
 
@@ -71,7 +71,7 @@ impl Report {
 pub fn verify(directory: &Path) -> Result<Report, OpenError> {
     let _lock = lock(directory)?;
     let path = directory.join(FILE);
-    let database = Handle::new(backend::file(&path), Options::default().cache_bytes);
+    let database = Handle::new(overlay::backends(&path), Options::default().cache_bytes);
     database.open().map_err(|error| OpenError::redb(&path, error))?;
     let number = |name| database.number(name).map_err(|error| OpenError::read(&path, error));
     let format = number(meta::FORMAT)?.unwrap_or(0);

@@ -84,7 +84,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    fn io(path: &Path, source: io::Error) -> OpenError {
+    pub(super) fn io(path: &Path, source: io::Error) -> OpenError {
         let path = path.to_owned();
         match source.kind() {
             _ if is_full(&source) => OpenError::Full { path },
@@ -129,7 +129,7 @@ pub(super) fn directory(directory: &Path, options: Options) -> Result<Store, Ope
     let lock = lock(directory)?;
     let file = directory.join(FILE);
     match fs::metadata(&file) {
-        Ok(_) => {}
+        Ok(_) => super::refuse_newer(&file)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => create(directory, &file, &options)?,
         Err(error) => return Err(OpenError::io(&file, error)),
     }
@@ -161,14 +161,7 @@ pub(crate) fn lock(directory: &Path) -> Result<File, OpenError> {
         .open(&path);
     let mut file = opened.map_err(|error| OpenError::io(directory, error))?;
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        let mut pid = String::new();
-        // Whoever holds it may not have written its pid yet.
-        let _ = file.read_to_string(&mut pid);
-        let pid = pid.trim();
-        return Err(OpenError::Locked {
-            path: directory.to_owned(),
-            pid: if pid.is_empty() { "unknown".into() } else { pid.into() },
-        });
+        return Err(in_use(directory, &mut file));
     }
     let written = file
         .set_len(0)
@@ -176,6 +169,18 @@ pub(crate) fn lock(directory: &Path) -> Result<File, OpenError> {
         .and_then(|()| writeln!(file, "{}", std::process::id()));
     written.map_err(|error| OpenError::io(directory, error))?;
     Ok(file)
+}
+
+/// Says who holds the lock.
+pub(super) fn in_use(directory: &Path, lock: &mut File) -> OpenError {
+    let mut pid = String::new();
+    // Whoever holds it may not have written its pid yet.
+    let _ = lock.read_to_string(&mut pid);
+    let pid = pid.trim();
+    OpenError::Locked {
+        path: directory.to_owned(),
+        pid: if pid.is_empty() { "unknown".into() } else { pid.into() },
+    }
 }
 
 fn create(directory: &Path, file: &Path, options: &Options) -> Result<(), OpenError> {
