@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -28,6 +28,9 @@ use crate::{metrics, systemd, telemetry};
 #[cfg(test)]
 mod tests;
 
+/// Connections that may wait to be accepted; the kernel allows at most its own `somaxconn`. Past it a caller's handshake is dropped
+/// and tried again a second later, so a morning's crowd of tills must fit: the usual 128 does not hold it.
+const BACKLOG: u32 = 4_096;
 /// How long a stop waits for what was taken.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
 
@@ -59,7 +62,9 @@ pub type Reload = Box<dyn Fn() -> Result<Config, Box<Invalid>> + Send + Sync>;
 
 /// Runs the node until it is told to stop. Prints the address that it listens on, and writes it to `address` in the data
 /// directory, once it takes work.
-pub async fn run(config: Config, reload: Reload) -> Result<(), Failure> {
+///
+/// `leave`: ends the node as a signal would, when it is done.
+pub async fn run(config: Config, reload: Reload, leave: impl Future<Output = ()>) -> Result<(), Failure> {
     let started = Instant::now();
     let logs = telemetry::init_logs(&config.log.level, config.log.format == crate::config::LogFormat::Json)?;
     let prometheus = telemetry::init_metrics()?;
@@ -91,7 +96,7 @@ pub async fn run(config: Config, reload: Reload) -> Result<(), Failure> {
     let journal = house.node.store().journal().clone();
     tokio::spawn(systemd::feed_watchdog(move || metrics::progress(&journal)));
     let upkeep = tokio::spawn(upkeep(prometheus));
-    let end = wait(&house, config, reload, &logs).await;
+    let end = wait(&house, config, reload, &logs, leave).await;
     upkeep.abort();
     systemd::stopping("finishing what was taken");
     house.node.stop_taking();
@@ -112,8 +117,15 @@ async fn upkeep(prometheus: Arc<telemetry::Metrics>) {
     }
 }
 
-/// Waits for a signal or for the tree to give up.
-async fn wait(house: &House, mut config: Config, reload: Reload, logs: &telemetry::LogControl) -> Result<(), Failure> {
+/// Waits for a signal, for whoever asks it to leave, or for the tree to give up.
+async fn wait(
+    house: &House,
+    mut config: Config,
+    reload: Reload,
+    logs: &telemetry::LogControl,
+    leave: impl Future<Output = ()>,
+) -> Result<(), Failure> {
+    let mut leave = std::pin::pin!(leave);
     let broken = |error: std::io::Error| Failure::Broken(format!("signals cannot be received: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(broken)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
@@ -123,6 +135,7 @@ async fn wait(house: &House, mut config: Config, reload: Reload, logs: &telemetr
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
+            () = &mut leave => return Ok(()),
             _ = hangup.recv() => {
                 systemd::reloading();
                 match reload() {
@@ -155,9 +168,18 @@ async fn apply(house: &House, old: &Config, new: &Config, logs: &telemetry::LogC
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| Failure::Listen { address, source })
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    };
+    let listening = socket.and_then(|socket| {
+        // A node that has just stopped leaves connections behind that keep the port for a minute.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    });
+    listening.map_err(|source| Failure::Listen { address, source })
 }
 
 /// Tells whoever started it where it listens.

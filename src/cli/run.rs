@@ -1,6 +1,8 @@
 //! `shelfd run`: the daemon. Everything it does is `app`'s; this file turns its configuration's and its store's troubles into
 //! messages and exit codes.
 
+use std::io;
+
 use super::Context;
 use super::exit::{Code, Failure};
 use super::settings::Settings;
@@ -20,6 +22,9 @@ Exit codes: 0 stopped when told to, 64 usage, 65 the store is damaged, 69 the no
 pub struct Args {
     #[command(flatten)]
     settings: Settings,
+    /// Stop in good order when standard input ends: whoever started the node holds its other end, and is gone then
+    #[arg(long, hide = true)]
+    until_stdin_ends: bool,
 }
 
 /// Runs the node until it is told to stop.
@@ -28,7 +33,28 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let config = settings.load_or_tell(context.out.colour())?;
     let again = settings.clone();
     let reload: app::Reload = Box::new(move || again.load().map_err(Box::new));
-    app::run(config, reload).await.map_err(of_app)
+    let watched = args.until_stdin_ends;
+    let leave = async move {
+        if watched {
+            stdin_ended().await;
+        } else {
+            std::future::pending().await
+        }
+    };
+    app::run(config, reload, leave).await.map_err(of_app)
+}
+
+/// Resolves at the end of standard input. The thread is left to the process's end: tokio's own reader would be waited for when the
+/// node stops for another reason.
+async fn stdin_ended() {
+    let (send, ended) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        // An input that cannot be read has ended, too.
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        let _ = send.send(());
+    });
+    // The thread sends before it ends.
+    let _ = ended.await;
 }
 
 fn of_app(failure: app::Failure) -> Failure {

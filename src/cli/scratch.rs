@@ -2,6 +2,9 @@
 //!
 //! `shelfd bench` measures over a socket between two processes, as every client would have it. Rejected: a node on threads of
 //! the measuring process, whose allocator and scheduler would be shared with the one who holds the clock.
+//!
+//! The node stops when its standard input ends, so that it outlives this process in no case, `kill -9` included. The kernel's
+//! signal at a parent's death was rejected: it is sent when the thread that started the child ends.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
@@ -91,13 +94,14 @@ impl Node {
             .arg("run")
             .arg("--data")
             .arg(directory.path().join("data"))
-            .args(["--listen", listen]);
+            .args(["--listen", listen])
+            .arg("--until-stdin-ends");
         if let Some(config) = config {
             command.arg("--config").arg(config);
         }
         // Ctrl-C at the terminal reaches this process alone, which then stops the node in good order.
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)
             .process_group(0)
