@@ -66,7 +66,18 @@ pub struct Out {
     /// Whether the caller wants the API's JSON.
     pub json: bool,
     colour: bool,
-    terminal: bool,
+    width: Option<u16>,
+}
+
+/// A terminal whose width nobody knows.
+const USUAL_WIDTH: u16 = 80;
+
+/// How wide the terminal is: `COLUMNS` where it is set to a number, or what the terminal says.
+fn width(columns: Option<&str>, asked: Option<u16>) -> u16 {
+    let named = columns
+        .and_then(|columns| columns.trim().parse().ok())
+        .filter(|width| *width > 0);
+    named.or(asked.filter(|width| *width > 0)).unwrap_or(USUAL_WIDTH)
 }
 
 impl Out {
@@ -77,7 +88,10 @@ impl Out {
         Out {
             json,
             colour: color.decide(terminal, no_color.as_deref()),
-            terminal,
+            width: terminal.then(|| {
+                let asked = ratatui::crossterm::terminal::size().ok().map(|(width, _)| width);
+                width(std::env::var("COLUMNS").ok().as_deref(), asked)
+            }),
         }
     }
 
@@ -86,7 +100,7 @@ impl Out {
         Out {
             json: false,
             colour: false,
-            terminal: false,
+            width: None,
         }
     }
 
@@ -97,7 +111,12 @@ impl Out {
 
     /// Whether a person's terminal is at the other end.
     pub fn is_terminal(&self) -> bool {
-        self.terminal
+        self.width.is_some()
+    }
+
+    /// How wide that terminal is, in characters; `None` where there is none, and lines may be of any length.
+    pub fn width(&self) -> Option<u16> {
+        self.width
     }
 
     /// A text in a tone, where colours are wanted.
@@ -163,6 +182,14 @@ mod tests {
                 "{choice:?} {terminal} {no_color:?}"
             );
         }
+    }
+
+    #[test]
+    fn the_width_is_what_columns_says_or_the_terminal_or_the_usual() {
+        assert_eq!(width(Some("100"), Some(120)), 100);
+        assert_eq!(width(None, Some(120)), 120);
+        assert_eq!(width(Some("wide"), None), USUAL_WIDTH);
+        assert_eq!(width(Some("0"), Some(0)), USUAL_WIDTH);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Tables for people: comfy-table in one house style, so that every verb looks alike.
 //!
-//! Numbers stand right and carry their sign where they are movements; into a pipe a table is as wide as it needs to be, so
+//! Numbers stand right and carry their sign where they are movements; on a terminal a table is at most as wide as that; into a pipe a table is as wide as it needs to be, so
 //! that `grep` and `awk` see whole cells. Rejected: padding by hand, which breaks on the first Cyrillic or CJK name.
 
 use std::io;
@@ -30,8 +30,9 @@ impl Sheet {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
         table.set_content_arrangement(ContentArrangement::Disabled);
-        if out.is_terminal() {
+        if let Some(width) = out.width() {
             table.set_content_arrangement(ContentArrangement::Dynamic);
+            table.set_width(width);
         }
         if out.colour() {
             table.enforce_styling();

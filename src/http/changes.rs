@@ -92,9 +92,17 @@ fn wait(text: &str) -> Answer<Duration> {
         .ok_or_else(|| Problem::field(Code::InvalidValue, "wait", "must be a time up to 60s, like 30s or 500ms"))
 }
 
+/// How many of the newest facts are asked for before what comes: 0 with `now`, 20 with `now-20`; `None`: it is a cursor.
+fn newest(text: &str) -> Option<u64> {
+    match text.strip_prefix("now")? {
+        "" => Some(0),
+        back => back.strip_prefix('-')?.parse::<u32>().ok().map(u64::from),
+    }
+}
+
 /// What changed since a cursor: a page, a long poll (`wait=30s`), or a stream (`Accept: text/event-stream`).
 #[utoipa::path(get, path = "/v1/changes", tag = "following",
-    params(("since" = Option<String>, Query, description = "`next` of the page before; without it, from the oldest fact; `now`: only what comes"),
+    params(("since" = Option<String>, Query, description = "`next` of the page before; without it, from the oldest fact; `now`: only what comes; `now-20`: after the newest 20 facts have been told"),
         ("limit" = Option<i64>, Query, description = "Items of a page, to 1,000"),
         ("wait" = Option<String>, Query, description = "How long to wait for a first change, to 60s"),
         ("warehouse" = Option<String>, Query, description = "Only this warehouse"), ("sku" = Option<String>, Query, description = "Only this SKU"),
@@ -111,8 +119,13 @@ pub(super) async fn follow(State(door): State<Door>, uri: Uri, headers: HeaderMa
         .and_then(|id| id.to_str().ok())
         .filter(|_| streamed);
     let from = match last.or(params.text("since")) {
-        Some("now") => door.node.view().durable_seq() + 1,
-        Some(cursor) => door.after(cursor)?,
+        Some(text) => match newest(text) {
+            Some(facts) => {
+                let next = door.node.view().durable_seq() + 1;
+                next.saturating_sub(facts).max(door.node.store().floor()).max(1)
+            }
+            None => door.after(text)?,
+        },
         None => door.node.store().floor().max(1),
     };
     let warehouse = params.text("warehouse").map(|text| door.warehouse(text)).transpose()?;

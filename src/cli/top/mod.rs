@@ -19,6 +19,7 @@ use super::Context;
 use super::client::sse::Stream;
 use super::client::{Client, Patience, Query, path};
 use super::exit::{Code, Failure};
+use super::field::Field;
 
 mod metrics;
 mod model;
@@ -28,6 +29,9 @@ mod view;
 const LISTS_EVERY: u32 = 5;
 /// How long the thread of the keys sleeps at most before it sees that the view is gone.
 const KEYS: Duration = Duration::from_millis(100);
+
+/// Where the view of the newest facts begins: a screen of them is there before the next one happens.
+const BEGINNING: &str = "now-50";
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
@@ -123,14 +127,14 @@ async fn watch(api: Client, interval: Duration, heard: mpsc::Sender<Heard>) {
 
 /// Follows the changes; a stream that breaks is opened again with the next look.
 async fn follow(api: Client, pause: Duration, heard: mpsc::Sender<Heard>) {
-    let mut cursor: Option<String> = None;
+    let mut cursor = BEGINNING.to_owned();
     loop {
-        let query: Query = vec![("since", cursor.clone().unwrap_or_else(|| "now".to_owned()))];
+        let query: Query = vec![("since", cursor.clone())];
         if let Ok(response) = api.stream(&path(["v1", "changes"]), &query).await {
             let mut stream = Stream::new(response);
             while let Ok(Some(event)) = stream.next().await {
                 if !event.id.is_empty() {
-                    cursor = Some(event.id);
+                    cursor = event.id;
                 }
                 if let Ok(change) = serde_json::from_str(&event.data)
                     && heard.send(Heard::Changed(change)).await.is_err()
@@ -138,9 +142,9 @@ async fn follow(api: Client, pause: Duration, heard: mpsc::Sender<Heard>) {
                     return;
                 }
             }
-        } else {
+        } else if cursor != BEGINNING {
             // A cursor that the node no longer knows must not be asked for again.
-            cursor = None;
+            "now".clone_into(&mut cursor);
         }
         tokio::time::sleep(pause).await;
     }
@@ -178,20 +182,18 @@ fn meaning(input: &Input) -> Option<Heard> {
 /// One frame as text, after two looks. What cannot be reached is a failure here: a script wants to know.
 async fn once(api: &Client, interval: Duration, context: &Context) -> Result<(), Failure> {
     let mut model = Model::new(api.url());
-    let (heard, mut hears) = mpsc::channel(256);
-    let follow = tokio::spawn(follow(api.clone(), interval, heard));
     model.looked(look(api, None).await);
     tokio::time::sleep(interval).await;
     let lists = Some(model.warehouse_ids());
     model.looked(look(api, lists).await);
-    follow.abort();
-    while let Ok(said) = hears.try_recv() {
-        if let Heard::Changed(change) = said {
-            model.changed(change);
-        }
-    }
     if let Some(trouble) = &model.trouble {
         return Err(Failure::new(Code::Unavailable, trouble.clone()));
+    }
+    let newest: Value = api
+        .get(&path(["v1", "changes"]), &vec![("since", BEGINNING.to_owned())])
+        .await?;
+    for change in newest.list("/items") {
+        model.changed(change.clone());
     }
     let (width, height) = ratatui::crossterm::terminal::size()
         .ok()
