@@ -149,6 +149,15 @@ async fn until(what: &str, mut seen: impl FnMut() -> bool) {
     waited.await.unwrap_or_else(|_| panic!("{what} did not happen"));
 }
 
+fn awake(node: &Node) -> u64 {
+    node.status()["actors"]["children"][1]["skus"]["awake"].as_u64().unwrap()
+}
+
+/// Waits until so many SKUs are awake: the answer to a hold comes from the journal, and does not wait for them.
+async fn woken(node: &Node, skus: u64) {
+    until("the SKUs' waking", || awake(node) == skus).await;
+}
+
 async fn declare(node: &Node, id: &str) {
     let mut site = Warehouse::clone(&node.view().warehouses()[&Id::trusted("main")]);
     site.id = Id::trusted(id);

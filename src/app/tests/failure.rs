@@ -122,7 +122,7 @@ async fn a_failing_disk_rolls_awake_skus_back_too() {
     assert_eq!(words(node, vec![receipt("r", "A", 10)]).await, ["applied"]);
     // A claim with a deadline wakes it.
     assert_eq!(hold(node, "o-1", &[("A", 4)], 900).await, Ok(State::Held));
-    assert_eq!(node.status()["actors"]["children"][1]["skus"]["awake"], 1);
+    woken(node, 1).await;
     disk.full.store(true, Ordering::SeqCst);
     assert_eq!(words(node, vec![sale("s", "A", 10)]).await, ["storage_full"]);
     disk.full.store(false, Ordering::SeqCst);

@@ -87,7 +87,7 @@ async fn a_deadline_gives_the_units_back_and_lets_the_sku_sleep() {
         ["applied", "applied"]
     );
     assert_eq!(hold(node, "o-1", &[("A", 10), ("B", 1)], 1).await, Ok(State::Held));
-    assert_eq!(node.status()["actors"]["children"][1]["skus"]["awake"], 2);
+    woken(node, 2).await;
     assert_eq!(words(node, vec![sale("s", "B", 2)]).await, ["applied"]);
     assert_eq!(
         hold(node, "o-2", &[("A", 1)], 900).await.unwrap_err().code.as_str(),
@@ -103,7 +103,7 @@ async fn a_deadline_gives_the_units_back_and_lets_the_sku_sleep() {
         (stock_of(node, "main", "A").claimed(), stock_of(node, "main", "B").claimed()),
         (0, 0)
     );
-    until("sleep", || node.status()["actors"]["children"][1]["skus"]["awake"] == 0).await;
+    until("sleep", || awake(node) == 0).await;
     assert_eq!(hold(node, "o-3", &[("A", 10)], 900).await, Ok(State::Held));
     assert_eq!(sellable(node, "B"), 8);
 }
@@ -116,7 +116,7 @@ async fn a_hundred_thousand_skus_are_not_a_hundred_thousand_actors() {
         .collect();
     let verdicts = house.node.events(events).await;
     assert!(verdicts.iter().all(applied));
-    assert_eq!(house.node.status()["actors"]["children"][1]["skus"]["awake"], 0);
+    assert_eq!(awake(&house.node), 0);
     assert_eq!(house.node.view().sku_count("main"), 20_000);
 }
 

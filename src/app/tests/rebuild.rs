@@ -9,10 +9,6 @@ fn poisoned(mut event: Event) -> Event {
     event
 }
 
-fn awake(node: &Node) -> u64 {
-    node.status()["actors"]["children"][1]["skus"]["awake"].as_u64().unwrap()
-}
-
 /// Blocks the decider of one test until the test lets it go.
 fn wait_for(gate: &AtomicBool) {
     while !gate.load(Ordering::SeqCst) {
@@ -93,7 +89,7 @@ async fn an_operation_that_panics_leaves_no_actor_behind() {
     let node = &house.node;
     assert_eq!(words(node, vec![receipt("r", "A", 10)]).await, ["applied"]);
     assert_eq!(hold(node, "o-1", &[("A", 1)], 900).await, Ok(State::Held));
-    assert_eq!(awake(node), 1);
+    woken(node, 1).await;
     let named = What::Sale {
         quantity: 1,
         reservation: Some(Id::trusted("nobody")),
