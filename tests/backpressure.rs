@@ -1,13 +1,10 @@
 //! Under any load the node's memory is bounded by its valve: what does not fit is told so at once, and what is taken is kept.
 
-#[expect(dead_code, reason = "each test file uses a part of the harness")]
-mod harness;
-
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use harness::events::{SOURCE, check_invariants, noon_config};
-use harness::http::Http;
-use harness::node::Node;
+use crate::harness::events::{SOURCE, check_invariants, noon_config};
+use crate::harness::http::Http;
+use crate::harness::node::Node;
 
 const ROWS: usize = 1_000;
 const CLIENTS: usize = 24;

@@ -1,13 +1,10 @@
 //! Requests that are wrong as a whole, or only in part, and what they are told: against the real binary.
 
-#[expect(dead_code, reason = "each test file uses a part of the harness")]
-mod harness;
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use harness::node::Node;
+use crate::harness::node::Node;
 use serde_json::{Value, json};
 
 /// Sends raw bytes and reads until the node closes.

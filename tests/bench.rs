@@ -1,9 +1,6 @@
 //! `shelfd bench` tells the truth: what it counts happened, and what was refused is in no throughput. How fast is not tested.
 
-#[expect(dead_code, reason = "each test file uses a part of the harness")]
-mod harness;
-
-use harness::node::{Node, shelfd};
+use crate::harness::node::{Node, shelfd};
 use serde_json::{Value, json};
 
 /// Runs `bench --json` for a second; its result and its exit code.

@@ -1,17 +1,14 @@
 //! Whoever follows `/v1/changes` misses nothing and gets it in order: page by page, waiting, as a stream, across broken
 //! connections, and across a `kill -9` of the node.
 
-#[expect(dead_code, reason = "each test file uses a part of the harness")]
-mod harness;
-
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use harness::events::{event, noon_config};
-use harness::http::Http;
-use harness::node::Node;
+use crate::harness::events::{event, noon_config};
+use crate::harness::http::Http;
+use crate::harness::node::Node;
 use serde_json::{Value, json};
 
 const BATCHES: u64 = 40;
@@ -154,4 +151,17 @@ fn a_long_poll_waits_and_ends_at_its_time_or_with_the_first_change() {
         assert_eq!(page["items"][0]["id"], "1", "{page}");
     });
     assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn one_frame_of_the_live_view_shows_what_happened_before_it() {
+    let node = Node::builder().config(&noon_config()).start();
+    for at in 0..3 {
+        node.post("/v1/events", &event(&format!("e{at}"), "receipt", &format!("sku-{at}"), 1))
+            .expect_status(200);
+    }
+    let frame = node.cli(&["top", "--once", "--interval-ms", "50"]).expect_code(0).stdout;
+    for sku in ["sku-0", "sku-1", "sku-2"] {
+        assert!(frame.contains(sku), "{sku} is not shown:\n{frame}");
+    }
 }

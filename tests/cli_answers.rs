@@ -352,3 +352,44 @@ fn changes_are_followed_from_the_cursor_and_filtered() {
     assert!(first.contains("milk") && first.contains("sellable 3"), "{first}");
     assert_eq!(node.lines()[0], "GET /v1/changes?since=n.0&sku=milk");
 }
+
+/// Runs it on a terminal, as far as it can tell; what the terminal would show.
+fn on_a_terminal(scripted: &Scripted, words: &str, columns: &str) -> String {
+    let output = Command::new("script")
+        .args(["--quiet", "--return", "--command"])
+        .arg(format!("{} {words}", env!("CARGO_BIN_EXE_shelfd")))
+        .arg("/dev/null")
+        .env("SHELFD_URL", &scripted.url)
+        .env("COLUMNS", columns)
+        .env("NO_COLOR", "1")
+        .stdin(std::process::Stdio::null())
+        .output()
+        .expect("script is part of Debian");
+    assert_eq!(code(&output), 0, "{output:?}");
+    stdout(&output).replace('\r', "")
+}
+
+#[test]
+fn a_table_fits_its_terminal_and_is_whole_in_a_pipe() {
+    let detail = "12 of milk were to be taken away, and only 5 are there; ".repeat(4);
+    let item = json!({"recorded_at": "2026-11-22T09:14:03Z", "at": "2026-11-22T09:14:03Z", "verdict": "refused", "what": "adjustment",
+        "sku": "4607004892110", "source": "import/online-retail", "id": "dfa0713a16425ff464989c58db842a03-1", "problem": {"detail": detail}});
+    let page = json!({"items": vec![item; 201], "next": null});
+    let scripted = Scripted::new(move |_, _| reply(200, &page));
+    for columns in [100, 160] {
+        let shown = on_a_terminal(&scripted, "ignored", &columns.to_string());
+        let widest = shown.lines().map(|line| line.chars().count()).max().expect("lines");
+        assert!(widest <= columns, "{widest} characters in a line of {columns}:\n{shown}");
+        let notes: Vec<_> = shown.lines().filter(|line| line.starts_with("… and more")).collect();
+        assert_eq!(notes.len(), 1, "the note stands in a line of its own:\n{shown}");
+        assert!(shown.ends_with('\n'));
+    }
+    let piped = scripted.run(&["ignored"]);
+    assert!(
+        stdout(&piped)
+            .lines()
+            .nth(1)
+            .is_some_and(|line| line.contains(detail.trim_end())),
+        "{piped:?}"
+    );
+}

@@ -5,15 +5,13 @@
 
 #[path = "crash/clerk.rs"]
 mod clerk;
-#[expect(dead_code, reason = "each test file uses a part of the harness")]
-mod harness;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use harness::events::check_invariants;
-use harness::http::Http;
-use harness::node::{Node, wait_until};
+use crate::harness::events::check_invariants;
+use crate::harness::http::Http;
+use crate::harness::node::{Node, wait_until};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
@@ -228,7 +226,7 @@ fn ledgers_name_every_event_once(node: &Http, deeds: &Deeds) {
             );
         }
         let mut named = BTreeMap::<&str, usize>::new();
-        for fact in facts.iter().filter(|fact| fact["source"] == harness::events::SOURCE) {
+        for fact in facts.iter().filter(|fact| fact["source"] == crate::harness::events::SOURCE) {
             *named.entry(fact["id"].as_str().expect("an id")).or_default() += 1;
         }
         let done = deeds.events.iter().filter(|(_, deed)| deed.event["data"]["sku"] == sku);

@@ -1,16 +1,13 @@
 //! `shelfd demo` is a working darkstore: what it promises to show is there, asked for over HTTP like anybody would.
 
-#[expect(dead_code, reason = "each test file uses a part of the harness")]
-mod harness;
-
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use harness::http::Http;
-use harness::node::{shelfd, wait_until};
+use crate::harness::http::Http;
+use crate::harness::node::{shelfd, wait_until};
 
 /// A demo whose morning has been told.
 struct Demo {
@@ -163,4 +160,15 @@ fn ctrl_c_ends_the_demo_in_good_order_and_keeps_the_store_when_asked_to() {
     let store = std::path::Path::new(last["store"].as_str().expect("a kept store is named"));
     assert!(store.is_dir(), "{}", store.display());
     std::fs::remove_dir_all(store.parent().expect("a directory of its own")).expect("ours to remove");
+}
+
+#[test]
+fn kill_9_of_the_demo_takes_its_node_with_it() {
+    let mut demo = Demo::start(&["--seed", "1", "--for", "600"]);
+    demo.http.get("/livez").expect_status(200);
+    demo.child.kill().expect("the demo runs");
+    demo.child.wait().expect("our own child");
+    wait_until("the node to follow", || {
+        demo.http.try_send("GET", "/livez", &[], Vec::new()).is_err()
+    });
 }

@@ -1,15 +1,13 @@
 //! `shelfd import` when things go wrong: a node that is full, loses answers, forgets; a table with rotten rows; a mapping with a
 //! typo; Ctrl-C. The good case, on real rows and a real node, is in `online_retail.rs`.
 
-#[expect(dead_code, reason = "each test file uses a part of the harness")]
-mod harness;
 #[path = "import/stand_in.rs"]
 mod stand_in;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use harness::node::{shelfd, wait_until};
+use crate::harness::node::{shelfd, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use stand_in::{StandIn, Trouble};

@@ -2,11 +2,8 @@
 //!
 //! Each file is sent as the whole body of one event and as a row among good ones, where it must cost nobody else anything.
 
-#[expect(dead_code, reason = "each test file uses a part of the harness")]
-mod harness;
-
-use harness::data::{shared_file, tally};
-use harness::node::Node;
+use crate::harness::data::{shared_file, tally};
+use crate::harness::node::Node;
 use serde_json::{Value, json};
 
 /// The project's own small sample, for a clone without the data folder: name and content.

@@ -6,8 +6,6 @@
 
 #[path = "model/compare.rs"]
 mod compare;
-#[expect(dead_code, reason = "each test file uses a part of the harness")]
-mod harness;
 #[path = "model/shelf.rs"]
 mod shelf;
 #[path = "model/shop.rs"]
@@ -17,8 +15,8 @@ mod walk;
 
 use std::collections::BTreeSet;
 
-use harness::events::noon_config;
-use harness::node::Node;
+use crate::harness::events::noon_config;
+use crate::harness::node::Node;
 
 const STEPS: usize = 500;
 

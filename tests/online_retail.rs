@@ -2,15 +2,13 @@
 //!
 //! Where the data folder is absent, the two days of `examples/online_retail` take its place.
 
-#[expect(dead_code, reason = "each test file uses a part of the harness")]
-mod harness;
 #[path = "online_retail/model.rs"]
 mod model;
 
 use std::path::{Path, PathBuf};
 
-use harness::data::{shared_file, tally};
-use harness::node::{Node, wait_until};
+use crate::harness::data::{shared_file, tally};
+use crate::harness::node::{Node, wait_until};
 use model::{Model, Outcome, Row};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

@@ -4,13 +4,10 @@
 //! of journal rows vary; everything else must be equal, up to the width of blanks. The node listens on a free port instead of
 //! the usual one. Rejected: a copy of the commands in a test of its own, which would stay right when the README goes wrong.
 
-#[expect(dead_code, reason = "each test file uses a part of the harness")]
-mod harness;
-
 use std::path::Path;
 use std::process::Command;
 
-use harness::node::Node;
+use crate::harness::node::Node;
 
 /// A command of the tour, and what it is said to print.
 #[derive(Debug)]

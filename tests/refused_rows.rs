@@ -1,9 +1,6 @@
 //! A row that is refused before anybody has judged it is recorded like every other refusal: against the real binary.
 
-#[expect(dead_code, reason = "each test file uses a part of the harness")]
-mod harness;
-
-use harness::node::Node;
+use crate::harness::node::Node;
 use serde_json::{Value, json};
 
 const JSON: (&str, &str) = ("content-type", "application/json");

@@ -1,15 +1,12 @@
 //! A restart changes nothing that can be asked: after SIGTERM, after `kill -9`, from a snapshot and from the journal alone.
 
-#[expect(dead_code, reason = "each test file uses a part of the harness")]
-mod harness;
-
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use harness::events::{check_invariants, event, noon_config, noon_date};
-use harness::http::Http;
-use harness::node::{Node, wait_until};
+use crate::harness::events::{check_invariants, event, noon_config, noon_date};
+use crate::harness::http::Http;
+use crate::harness::node::{Node, wait_until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 

@@ -1,9 +1,6 @@
 //! What is set is set once, and what is known of a SKU is known everywhere: against the real binary.
 
-#[expect(dead_code, reason = "each test file uses a part of the harness")]
-mod harness;
-
-use harness::node::Node;
+use crate::harness::node::Node;
 use serde_json::{Value, json};
 
 fn receipt(id: &str, warehouse: &str, sku: &str, unit: &str) -> Value {

@@ -1,15 +1,16 @@
 //! Starts that must fail do so at once, with what is wrong, where, and what to do, and harm nothing; a disk that is nearly
 //! full refuses what is new, and goes on answering.
 
-#[expect(dead_code, reason = "each test file uses a part of the harness")]
-mod harness;
-
 use std::fs;
+use std::net::TcpStream;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use harness::events::event;
-use harness::node::{Node, Ran, shelfd};
+use crate::harness::events::event;
+use crate::harness::node::{Node, Ran, shelfd};
+use rustix::process::Signal;
 use serde_json::json;
+use shelfd::storage::store::FORMAT;
 use tempfile::TempDir;
 
 /// A start on `data` that fails with the exit code, and says all of that.
@@ -106,6 +107,116 @@ fn a_store_cut_short_or_overwritten_is_refused_and_left_as_it_is() {
     fs::write(&file, &whole).expect("the store put back");
     let node = Node::builder().data(dir.path()).start();
     assert_eq!(node.get("/v1/warehouses/main/skus/milk").json()["accounts"]["sellable"], 5);
+}
+
+/// A copy of a store, as a newer version would have written it: the number of its format is higher.
+fn of_format(number: u64) -> TempDir {
+    const META: redb::TableDefinition<'_, &str, &[u8]> = redb::TableDefinition::new("meta");
+    let dir = store();
+    let database = redb::Database::open(dir.path().join("store.redb")).expect("the node has stopped");
+    let transaction = database.begin_write().expect("nobody else writes");
+    let known = {
+        let mut table = transaction.open_table(META).expect("its table of itself");
+        let known = table.insert("format", number.to_le_bytes().as_slice()).expect("room");
+        known.map(|known| known.value().to_vec())
+    };
+    assert_eq!(
+        known,
+        Some(FORMAT.to_le_bytes().to_vec()),
+        "the number of the format stands elsewhere"
+    );
+    transaction.commit().expect("a disk");
+    dir
+}
+
+#[test]
+fn a_store_of_a_newer_format_is_refused_by_its_number_and_left_as_it_is() {
+    let newer = FORMAT + 1;
+    let dir = of_format(newer);
+    let whole = fs::read(dir.path().join("store.redb")).expect("the store");
+    let (found, known) = (format!("format {newer}"), format!("up to {FORMAT}"));
+    let says = ["store.redb", found.as_str(), known.as_str(), "run the newer shelfd"];
+    fails(dir.path(), 78, &says);
+    let checked = shelfd()
+        .args(["check", "--listen", "127.0.0.1:0", "--data"])
+        .arg(dir.path())
+        .output()
+        .expect("it runs");
+    assert_eq!(checked.status.code(), Some(78), "{checked:?}");
+    let told = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(told.contains(&found), "{told}");
+    let verified = shelfd().arg("verify").arg(dir.path()).output().expect("it runs");
+    assert!(
+        !verified.status.success() && String::from_utf8_lossy(&verified.stderr).contains(&found),
+        "{verified:?}"
+    );
+    assert!(
+        fs::read(dir.path().join("store.redb")).expect("the store") == whole,
+        "it was changed"
+    );
+}
+
+/// What `shelfd check` says of the store, and its exit code.
+fn checked(data: &Path) -> (serde_json::Value, Option<i32>) {
+    let output = shelfd()
+        .args(["check", "--json", "--listen", "127.0.0.1:0", "--data"])
+        .arg(data)
+        .output()
+        .expect("it runs");
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"));
+    let mut findings = told["findings"].as_array().expect("findings").iter();
+    let store = findings.find(|finding| finding["check"] == "store");
+    (store.cloned().unwrap_or_default(), output.status.code())
+}
+
+#[test]
+fn a_check_looks_into_the_store_and_changes_nothing() {
+    let dir = TempDir::new().expect("a directory");
+    assert_eq!(checked(dir.path()), (json!(null), Some(0)), "there is none yet");
+    let mut node = Node::builder().data(dir.path()).start();
+    node.post("/v1/events", &event("1", "receipt", "milk", 5)).expect_status(200);
+    let (store, _) = checked(dir.path());
+    let detail = |store: &serde_json::Value| store["detail"].as_str().unwrap_or_default().to_owned();
+    assert!(detail(&store).contains(&format!("pid {}", node.pid())), "{store}");
+    node.kill();
+    let files = || ["LOCK", "store.redb"].map(|name| fs::read(dir.path().join(name)).expect("a file of the store"));
+    let before = files();
+    let (store, code) = checked(dir.path());
+    assert!(
+        code == Some(0) && detail(&store).contains("not closed in good order"),
+        "{store}"
+    );
+    assert!(files() == before, "a check has changed the store");
+    node.restart();
+    assert!(node.terminate().success());
+    let before = files();
+    let (store, code) = checked(dir.path());
+    assert!(
+        code == Some(0) && detail(&store).contains(&format!("format {FORMAT}")),
+        "{store}"
+    );
+    assert!(files() == before, "a check has changed the store");
+    fs::write(dir.path().join("store.redb"), &before[1][..5_000]).expect("a damaged store");
+    let (store, code) = checked(dir.path());
+    assert_eq!((code, &store["verdict"]), (Some(78), &json!("bad")), "{store}");
+}
+
+/// A node that is busy with something else for a while must not make a crowd of callers wait for their handshakes to be tried again.
+#[test]
+fn a_crowd_that_comes_at_once_waits_in_the_queue_and_is_not_dropped() {
+    let node = Node::start();
+    let somaxconn = fs::read_to_string("/proc/sys/net/core/somaxconn").expect("Linux tells it");
+    let crowd = somaxconn.trim().parse::<usize>().expect("a number").min(600);
+    node.signal(Signal::STOP);
+    let begun = Instant::now();
+    let address = node.address().parse().expect("an address");
+    let waiting: Vec<_> = (0..crowd)
+        .map(|_| TcpStream::connect_timeout(&address, Duration::from_millis(900)))
+        .collect();
+    node.signal(Signal::CONT);
+    let lost = waiting.iter().filter(|stream| stream.is_err()).count();
+    assert_eq!(lost, 0, "of {crowd} handshakes, after {:?}", begun.elapsed());
+    node.get("/livez").expect_status(200);
 }
 
 #[test]

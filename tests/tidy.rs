@@ -87,6 +87,12 @@ fn no_file_is_dead() {
 }
 
 #[test]
+fn no_test_file_is_left_out() {
+    let manifest = std::fs::read_to_string(source::root().join("Cargo.toml")).expect("the manifest");
+    report(rules::forgotten_tests(&tree(), &manifest));
+}
+
+#[test]
 fn every_table_is_on_its_page_with_key_size_and_lifetime() {
     report(pages::tables(&tree()));
 }

@@ -5,10 +5,7 @@
 //! and would prove nothing about the binary.
 //!
 //! ```text
-//! #[expect(dead_code, reason = "each test file uses a part of the harness")]
-//! mod harness;
-//!
-//! use harness::node::Node;
+//! use crate::harness::node::Node;
 //! let mut node = Node::start();
 //! node.post("/v1/events", &json!({...})).expect_status(200);
 //! node.kill();       // SIGKILL: what a power cut leaves to the process
@@ -16,6 +13,7 @@
 //! ```
 
 pub mod data;
+pub mod disk;
 pub mod events;
 pub mod http;
 pub mod node;

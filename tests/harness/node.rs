@@ -18,7 +18,16 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The binary under test.
 pub fn shelfd() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_shelfd"));
+    shelfd_within(&[])
+}
+
+/// The binary under test, started by a program that becomes it.
+pub fn shelfd_within(starter: &[String]) -> Command {
+    const BINARY: &str = env!("CARGO_BIN_EXE_shelfd");
+    let mut command = Command::new(starter.first().map_or(BINARY, String::as_str));
+    if let [_, more @ ..] = starter {
+        command.args(more).arg(BINARY);
+    }
     // A developer's own settings must not reach a test.
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("SHELFD_") && name != "SHELFD_TEST_TALLY") {
         command.env_remove(name);
@@ -42,6 +51,7 @@ pub struct NodeBuilder {
     args: Vec<String>,
     env: Vec<(String, String)>,
     data: Option<PathBuf>,
+    within: Vec<String>,
 }
 
 /// A running (or killed) `shelfd run` with a store of its own. Everything of it is gone when this is dropped. All of
@@ -88,6 +98,12 @@ impl NodeBuilder {
     /// A data directory of the test's own, which outlives the node.
     pub fn data(mut self, dir: &Path) -> NodeBuilder {
         self.data = Some(dir.to_owned());
+        self
+    }
+
+    /// What starts the binary, such as [`super::disk::Disk::within`]; it must become the binary.
+    pub fn within(mut self, starter: Vec<String>) -> NodeBuilder {
+        self.within = starter;
         self
     }
 
@@ -138,7 +154,7 @@ impl NodeBuilder {
 }
 
 fn command(builder: &NodeBuilder, work: &Path, data: &Path, listen: &str) -> Command {
-    let mut command = shelfd();
+    let mut command = shelfd_within(&builder.within);
     command.arg("run").arg("--data").arg(data);
     // A test that says where to listen knows better.
     if !builder.args.iter().any(|arg| arg == "--listen") {
@@ -259,6 +275,7 @@ impl Node {
             args: Vec::new(),
             env: Vec::new(),
             data: None,
+            within: Vec::new(),
         }
     }
 

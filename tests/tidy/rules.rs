@@ -269,6 +269,22 @@ pub fn unwraps(source: &Source) -> Vec<String> {
         .collect()
 }
 
+/// Every file of tests is a program of its own, named in the manifest, or a module of `tests/promises.rs`: what is neither is not run.
+pub fn forgotten_tests(sources: &[Source], manifest: &str) -> Vec<String> {
+    let promises = sources.iter().find(|source| source.path == "tests/promises.rs");
+    let declared = promises.map_or("", |source| source.code.as_str());
+    let forgotten = sources.iter().filter(|source| {
+        let name = source.path.strip_prefix("tests/").and_then(|name| name.strip_suffix(".rs"));
+        name.is_some_and(|name| {
+            let named = manifest.contains(&format!("path = \"tests/{name}.rs\""));
+            !name.contains('/') && !named && !declared.contains(&format!("mod {name};"))
+        })
+    });
+    forgotten
+        .map(|source| format!("{}: tests/promises.rs does not declare it, so it is not run", source.path))
+        .collect()
+}
+
 /// Every file of `src` is declared as a module by its parent; a forgotten one is never compiled.
 pub fn dead_files(sources: &[Source]) -> Vec<String> {
     let mut declared = BTreeSet::from(["src/lib.rs".to_owned(), "src/main.rs".to_owned()]);

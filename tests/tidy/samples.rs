@@ -267,3 +267,20 @@ fn a_key_that_nothing_reads_and_a_metric_that_nothing_records_are_found() {
         "the node is not put together yet"
     );
 }
+
+#[test]
+fn a_test_file_that_is_not_run_is_found() {
+    let sources = [
+        Source::new("tests/promises.rs", "mod restart;\n"),
+        Source::new("tests/restart.rs", ""),
+        Source::new("tests/tidy.rs", ""),
+        Source::new("tests/tidy/rules.rs", ""),
+        Source::new("tests/forgotten.rs", ""),
+    ];
+    let manifest = "[[test]]\npath = \"tests/promises.rs\"\n[[test]]\npath = \"tests/tidy.rs\"\n";
+    let found = rules::forgotten_tests(&sources, manifest);
+    assert_eq!(
+        found,
+        ["tests/forgotten.rs: tests/promises.rs does not declare it, so it is not run"]
+    );
+}
