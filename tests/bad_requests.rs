@@ -70,6 +70,8 @@ fn a_wrong_value_is_told_in_the_words_of_the_api() {
         ),
         (json!({"lines": {"sku": "A"}}), "must be an array, is an object"),
         (json!("x"), "must be an object, is the string 'x'"),
+        (json!([[{"sku": "A", "quantity": 2}]]), "must be an object, is an array"),
+        (json!({"lines": [["A", 2]]}), "must be an object, is an array"),
     ] {
         let told = node.put(hold, &body).expect_problem(422, "invalid_value").json();
         assert_eq!(told["detail"], detail, "{body}");

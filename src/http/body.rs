@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Door;
 use super::error::{Answer, Problem};
+use super::object::Object;
 use crate::domain::refusal::{Code, Refusal};
 use crate::ingress::admission::Permit;
 use crate::ingress::inflate::{Encoding, inflate, too_large};
@@ -144,7 +145,7 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     let text = std::str::from_utf8(bytes).map_err(|error| malformed(&error))?;
     let mut reader = serde_json::Deserializer::from_str(text);
     let value = match serde_path_to_error::deserialize(&mut reader) {
-        Ok(value) => value,
+        Ok(Object(value)) => value,
         Err(error) if error.inner().is_data() => {
             // A wrong value in the middle says nothing about the rest: what is no JSON at all is told as such.
             serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|error| malformed(&error))?;
@@ -254,6 +255,7 @@ mod tests {
     #[serde(deny_unknown_fields)]
     struct Basket {
         #[expect(dead_code, reason = "only its presence is tested")]
+        #[serde(deserialize_with = "crate::http::object::list")]
         lines: Vec<Line>,
     }
 
@@ -277,6 +279,8 @@ mod tests {
             (r#"{"lines":{}}"#, "must be an array, is an object"),
             (r#"{"lines":[7]}"#, "must be an object, is the number 7"),
             (r#"17"#, "must be an object, is the number 17"),
+            (r#"[[]]"#, "must be an object, is an array"),
+            (r#"{"lines":[[5]]}"#, "must be an object, is an array"),
         ] {
             assert_eq!(parse::<Basket>(text.as_bytes()).unwrap_err().detail, detail, "{text}");
         }

@@ -36,6 +36,7 @@ mod history;
 mod ledger;
 mod linger;
 mod lookup;
+mod object;
 mod params;
 mod reservations;
 mod server;

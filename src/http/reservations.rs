@@ -15,7 +15,7 @@ use super::error::{Answer, Problem, dead_letter};
 use super::params::{Params, Segments, id, sealed};
 use super::shape::{self, Page, ReservationView};
 use super::skus::SCAN;
-use super::{Door, body, edge};
+use super::{Door, body, edge, object};
 use crate::actors::node::{BasketCommand, CommandError};
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::reservation::{ConfirmLine, ConfirmRequest, HoldRequest, LineRequest, Reservation, State as BasketState};
@@ -45,6 +45,7 @@ pub(super) struct HoldBody {
     /// The channel that promises; `default` when it is left out.
     channel: Option<String>,
     /// What is wanted.
+    #[serde(deserialize_with = "object::list")]
     lines: Vec<HoldLine>,
     /// Seconds to live; 0: for ever, where the channel allows it; left out: the channel's default.
     ttl_s: Option<u32>,
@@ -72,6 +73,7 @@ pub(super) struct TakenLine {
     /// Base units taken; the rest of the line is released.
     quantity: i64,
     /// The lots that they were taken from, where it is known.
+    #[serde(default, deserialize_with = "object::optional_list")]
     lots: Option<Vec<TakenLot>>,
 }
 
@@ -81,6 +83,7 @@ pub(super) struct ConfirmBody {
     /// The business time; left out: the time of arrival.
     time: Option<String>,
     /// What was taken; left out: everything held.
+    #[serde(default, deserialize_with = "object::optional_list")]
     lines: Option<Vec<TakenLine>>,
 }
 

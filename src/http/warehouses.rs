@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::error::{Answer, Problem};
 use super::params::{Params, Segments, id, sealed};
 use super::shape::{Page, WarehouseView};
-use super::{Door, body, edge, lookup};
+use super::{Door, body, edge, lookup, object};
 use crate::actors::node::Setting;
 use crate::domain::refusal::Code;
 use crate::domain::units::{Id, MAX_QUANTITY};
@@ -44,6 +44,7 @@ pub(super) struct WarehouseBody {
     /// IANA time zone, like `Europe/Moscow`.
     time_zone: String,
     /// All its channels; `default` is always there, as it was unless it is named. Left out: as they were.
+    #[serde(default, deserialize_with = "object::optional_table")]
     channels: Option<BTreeMap<String, ChannelBody>>,
 }
 

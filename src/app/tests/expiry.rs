@@ -49,10 +49,13 @@ async fn held_on_an_ended_claim(node: &Node, round: u32) -> (u64, u64) {
     until("the warehouse to be busy", || ENTERED.load(Ordering::SeqCst)).await;
     let mut held = Box::pin(hold(node, &second, &lines, 900));
     assert!(futures_util::poll!(held.as_mut()).is_pending(), "it waits in the mailbox");
+    let mut sold = Box::pin(node.events(vec![sale(&format!("s{round}"), &sku, 1)]));
+    assert!(futures_util::poll!(sold.as_mut()).is_pending());
     let deadline = node.view().reservation("main", &first).unwrap().expires.unwrap();
     until("the deadline", || node.now() > deadline).await;
     LET_GO.store(true, Ordering::SeqCst);
     assert_eq!(held.await, Ok(State::Held));
+    assert!(applied(&sold.await[0]));
     assert_eq!(slow.await.unwrap(), ["applied"]);
     let facts = node.store().facts(1, 10_000).unwrap();
     let of = |what: &str, id: &str| {
@@ -79,4 +82,46 @@ async fn an_ended_claim_and_what_relies_on_it_are_one_record() {
         }
     }
     panic!("the end is always written by itself, ahead of what relies on it");
+}
+
+static HELD_UP: AtomicBool = AtomicBool::new(false);
+static GO: AtomicBool = AtomicBool::new(false);
+
+fn is_held_up(stock: Option<&Stock>, event: &Event, voided: Voided<'_>, ctx: &Context<'_>) -> Decision {
+    if event.origin.document.as_deref() == Some("slow") {
+        HELD_UP.store(true, Ordering::SeqCst);
+        while !GO.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    stock::decide(stock, event, voided, ctx)
+}
+
+/// Answers name the sequence of their own fact, also when an end was put before it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn an_answer_behind_an_end_names_its_own_fact() {
+    let house = house_on(&Arc::default(), is_held_up).await;
+    let node = &house.node;
+    assert_eq!(words(node, vec![receipt("r", "A", 10)]).await, ["applied"]);
+    assert_eq!(hold(node, "o-1", &[("A", 9)], 1).await, Ok(State::Held));
+    let slow = tokio::spawn({
+        let node = node.clone();
+        let mut slow = receipt("slow", "slow", 1);
+        slow.origin.document = Some("slow".into());
+        async move { words(&node, vec![slow]).await }
+    });
+    until("the warehouse to be busy", || HELD_UP.load(Ordering::SeqCst)).await;
+    let mut sold = Box::pin(node.events(vec![sale("s", "A", 2), sale("s2", "B", 1)]));
+    assert!(futures_util::poll!(sold.as_mut()).is_pending(), "it waits in the mailbox");
+    let deadline = node.view().reservation("main", "o-1").unwrap().expires.unwrap();
+    until("the deadline", || node.now() > deadline).await;
+    GO.store(true, Ordering::SeqCst);
+    for (verdict, id) in sold.await.iter().zip(["s", "s2"]) {
+        let Verdict::Judged { seq, .. } = verdict else {
+            panic!("it is judged: {verdict:?}");
+        };
+        let fact = node.store().fact(*seq).unwrap().unwrap();
+        assert_eq!(fact.origin.id.as_str(), id);
+    }
+    assert_eq!(slow.await.unwrap(), ["applied"]);
 }

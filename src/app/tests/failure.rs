@@ -180,3 +180,23 @@ async fn a_share_of_the_valve_is_held_until_the_work_ends_though_the_caller_has_
     until("the end of the work", || Arc::strong_count(&share) == 1).await;
     assert_eq!(sellable(&house.node, "A"), 1);
 }
+
+/// A refusal is answered when it is durable, and not before, like every verdict.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_refused_at_the_door_is_not_answered_as_recorded_by_a_failing_disk() {
+    use crate::actors::refused::Rejected;
+    let disk: Arc<Disk> = Arc::default();
+    let house = house_on(&disk, stock::decide).await;
+    let node = &house.node;
+    let rotten = Rejected::from(Refusal::new(Code::MalformedRow, "the row is not JSON"));
+    let record = || node.record_refused(std::iter::once(&rotten), None, || None);
+    let first = record().await.unwrap()[0];
+    let kept = node.store().noted("", None, None, 10).unwrap().facts;
+    assert_eq!(kept.iter().map(|fact| fact.seq).collect::<Vec<_>>(), [first]);
+    disk.full.store(true, Ordering::SeqCst);
+    assert_eq!(record().await.unwrap_err().code.as_str(), "storage_full");
+    assert_eq!(words(node, vec![receipt("r", "A", 1)]).await, ["storage_full"]);
+    disk.full.store(false, Ordering::SeqCst);
+    until("the recovery", || node.readiness() == Readiness::Ready).await;
+    assert_eq!(node.store().noted("", None, None, 10).unwrap().facts.len(), 1);
+}
