@@ -207,10 +207,15 @@ impl std::ops::Deref for House {
 impl House {
     /// Opens the store and starts the tree on it. `decide` is `stock::decide`, or a test's own.
     pub async fn open(config: &Config, decide: Decide) -> Result<House, Failure> {
+        House::open_judging(config, decide, judge).await
+    }
+
+    /// As [`House::open`]; `judge` decides commands about reservations.
+    pub async fn open_judging(config: &Config, decide: Decide, judge: Judge) -> Result<House, Failure> {
         let (directory, options) = (config.node.data_dir.clone(), store_options(config));
         let store = tokio::task::spawn_blocking(move || Store::open(&directory, options));
         let store = store.await.map_err(|error| Failure::Broken(error.to_string()))??;
-        House::start(config, store, decide).await
+        House::start_judging(config, store, decide, judge).await
     }
 
     /// Starts the tree on an open store.

@@ -12,10 +12,15 @@ use crate::harness::events::event;
 use crate::harness::http::Http;
 use crate::harness::node::{Node, Ran, shelfd};
 use serde_json::{Value, json};
+use shelfd::actors::node::BasketCommand;
+use shelfd::actors::warehouse::judge;
 use shelfd::app::House;
 use shelfd::config::Layers;
 use shelfd::domain::event::Event;
+use shelfd::domain::refusal::Refusal;
+use shelfd::domain::reservation::{BasketDecision, Reservation, Stocks};
 use shelfd::domain::stock::{self, Context, Decision, Stock, Voided};
+use shelfd::domain::warehouse::Warehouse;
 use shelfd::http::{HttpOptions, serve};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -30,6 +35,22 @@ fn defective(stock: Option<&Stock>, event: &Event, voided: Voided<'_>, ctx: &Con
         panic!("a planted defect met {document}");
     }
     stock::decide(stock, event, voided, ctx)
+}
+
+/// Its like for baskets: one whose id begins with `poison` kills whoever holds it.
+fn defective_in_baskets(
+    existing: Option<&Reservation>,
+    command: &BasketCommand,
+    site: &Warehouse,
+    stocks: &Stocks<'_>,
+    ctx: &Context<'_>,
+) -> Result<BasketDecision, Refusal> {
+    if let BasketCommand::Hold(request) = command
+        && request.id.as_str().starts_with("poison")
+    {
+        panic!("a planted defect met basket {}", request.id);
+    }
+    judge(existing, command, site, stocks, ctx)
 }
 
 /// A node with the defect, in this process; it answers over HTTP like any other.
@@ -48,7 +69,9 @@ impl Defective {
             .expect("the embedded defaults are valid");
         let runtime = Runtime::new().expect("a runtime");
         let (house, listener) = runtime.block_on(async {
-            let house = House::open(&config, defective).await.expect("the store opens");
+            let house = House::open_judging(&config, defective, defective_in_baskets)
+                .await
+                .expect("the store opens");
             (house, TcpListener::bind("127.0.0.1:0").await.expect("a free port"))
         });
         let address = listener.local_addr().expect("an address").to_string();
@@ -367,4 +390,54 @@ fn a_replay_that_meets_the_defect_again_fails_and_leaves_the_letter_open() {
     assert_eq!(letter["state"], "open", "{letter}");
     assert_eq!(sellable(&http, "milk"), 20);
     defective.stop();
+}
+
+#[test]
+fn a_basket_that_the_node_fails_on_is_a_dead_letter_and_is_held_once_the_defect_is_gone() {
+    let dir = TempDir::new().expect("a directory");
+    let data = dir.path().join("data");
+    let defective = Defective::start(&data);
+    let http = Http::new(&defective.address);
+    http.post("/v1/events", &event("r", "receipt", "milk", 20)).expect_status(200);
+    let path = "/v1/warehouses/main/reservations/poison-1";
+    let body = json!({"lines": [{"sku": "milk", "quantity": 3}], "ttl_s": 900});
+    let told = http.put(path, &body).expect_problem(500, "internal_error").json();
+    let letter = told["dead_letter"].as_u64().expect("the letter's id");
+    // The same again is the same letter; another basket is nobody's victim.
+    let again = http.put(path, &body).expect_problem(500, "internal_error").json();
+    assert_eq!(again["dead_letter"], letter);
+    http.put("/v1/warehouses/main/reservations/good-1", &body).expect_status(201);
+    let ran = cli_at(&defective.address, &["dead-letters", "replay", &letter.to_string()]);
+    assert_eq!(ran.code, Some(65), "{ran:?}");
+    defective.stop();
+    let node = Node::builder().data(&data).start();
+    let listed = listed(&node, "state=open");
+    assert_eq!(listed.len(), 1, "{listed:?}");
+    let shown = &listed[0];
+    assert_eq!(
+        json!([
+            shown["id"],
+            shown["warehouse"],
+            shown["reservation"],
+            shown["command"]["command"],
+            shown["event"]
+        ]),
+        json!([letter, "main", "poison-1", "hold", null])
+    );
+    assert!(
+        shown["error"]
+            .as_str()
+            .is_some_and(|error| error.contains("planted defect met basket")),
+        "{shown}"
+    );
+    assert!(shown["trace_id"].as_str().is_some_and(|id| id.len() == 32), "{shown}");
+    let table = node.cli(&["dead-letters", "list"]).expect_code(0).stdout;
+    assert!(table.contains("poison-1") && table.contains("hold"), "{table}");
+    node.get(path).expect_problem(404, "unknown_reservation");
+    let replayed = act(&node, letter, "replay", &json!({})).expect_status(200).json();
+    assert_eq!((&replayed["id"], &replayed["verdict"]), (&json!(letter), &json!("applied")));
+    assert_eq!(node.get(path).expect_status(200).json()["state"], "held");
+    assert_eq!(state_of(&node, letter), "replayed");
+    let whole = node.get("/v1/warehouses/main/skus/milk").json();
+    assert_eq!((&whole["claimed"], &whole["accounts"]["sellable"]), (&json!(6), &json!(20)));
 }
