@@ -1,8 +1,9 @@
 //! The README's tour, typed word for word: what it shows is what comes.
 //!
 //! Each ```console block is typed in order, in a directory with the repository's `examples/`. Times, durations and the number
-//! of journal rows vary; everything else must be equal, up to the width of blanks. The node listens on a free port instead of
-//! the usual one. Rejected: a copy of the commands in a test of its own, which would stay right when the README goes wrong.
+//! of journal rows vary; everything else must be equal, up to the width of blanks. A line that fails is followed by `echo $?`. The
+//! node listens on a free port instead of the usual one. Rejected: a copy of the commands in a test of its own, which would stay
+//! right when the README goes wrong.
 
 use std::path::Path;
 use std::process::Command;
@@ -60,21 +61,44 @@ fn normal(text: &str) -> Vec<String> {
     text.lines().map(line).filter(|line| !line.is_empty()).collect()
 }
 
-fn typed_in(directory: &Path, node: &Node, command: &str) -> String {
-    let binary = Path::new(env!("CARGO_BIN_EXE_shelfd"));
-    let bin = binary.parent().expect("the binary is in a directory");
-    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
-    let command = command.replace("localhost:7480", node.address());
-    let output = Command::new("bash")
-        .args(["-c", &format!("{{ {command}\n}} 2>&1")])
-        .env("PATH", path)
-        .env("SHELFD_URL", node.url())
-        .env("TZ", "UTC")
-        .env("NO_COLOR", "1")
-        .current_dir(directory)
-        .output()
-        .expect("bash is there");
-    String::from_utf8_lossy(&output.stdout).into_owned()
+/// Where the tour is typed: what a shell remembers from one line to the next.
+struct Shell<'a> {
+    directory: &'a Path,
+    /// The assignment of `counted`, the one name that the tour sets.
+    set: String,
+    /// How the line before ended.
+    code: i32,
+}
+
+impl Shell<'_> {
+    /// Types a line; what came.
+    fn type_in(&mut self, node: &Node, command: &str) -> String {
+        if command == "echo $?" {
+            return format!("{}\n", std::mem::take(&mut self.code));
+        }
+        let binary = Path::new(env!("CARGO_BIN_EXE_shelfd"));
+        let bin = binary.parent().expect("the binary is in a directory");
+        let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
+        let command = command.replace("localhost:7480", node.address());
+        let kept = self.directory.join("set");
+        let script = format!(
+            "{}{{ {command}\n}} 2>&1; code=$?; echo \"counted=$counted\" >'{}'; exit $code",
+            self.set,
+            kept.display()
+        );
+        let output = Command::new("bash")
+            .args(["-c", &script])
+            .env("PATH", path)
+            .env("SHELFD_URL", node.url())
+            .env("TZ", "UTC")
+            .env("NO_COLOR", "1")
+            .current_dir(self.directory)
+            .output()
+            .expect("bash is there");
+        self.set = std::fs::read_to_string(kept).expect("what was set");
+        self.code = output.status.code().expect("no signal");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
 }
 
 #[test]
@@ -90,7 +114,17 @@ fn the_tour_of_the_readme_works_word_for_word() {
     let mut node: Option<Node> = None;
     let tour = tour(&readme);
     assert!(tour.len() > 10, "the README has a tour");
+    let mut shell = Shell {
+        directory: directory.path(),
+        set: String::new(),
+        code: 0,
+    };
     for Typed { command, shown } in &tour {
+        assert!(
+            shell.code == 0 || command == "echo $?",
+            "the tour does not show that the line before `{command}` ended with {}",
+            shell.code
+        );
         match (command.as_str(), &mut node) {
             ("shelfd run --data ./tour-data &", Some(node)) => node.restart(),
             ("shelfd run --data ./tour-data &", none) => {
@@ -98,7 +132,7 @@ fn the_tour_of_the_readme_works_word_for_word() {
             }
             ("kill -9 %1", Some(node)) => node.kill(),
             (command, Some(node)) => {
-                let came = typed_in(directory.path(), node, command);
+                let came = shell.type_in(node, command);
                 assert_eq!(normal(&came), normal(shown), "\n$ {command}\n{came}");
             }
             (command, None) => panic!("`{command}` comes before the node is started"),
