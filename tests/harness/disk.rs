@@ -66,12 +66,12 @@ impl Disk {
         Path::new(&root).join(self.mount.path().strip_prefix("/").expect("an absolute path"))
     }
 
-    /// Mounts it anew with other options, such as `ro`.
+    /// Mounts it anew with other options, such as `ro`: the mount alone, since the file system's own owner need not be known inside.
     pub fn remount(&self, options: &str) {
         let within = self.within();
         let status = Command::new(&within[0])
             .args(&within[1..])
-            .args(["mount", "-o", &format!("remount,{options}")])
+            .args(["mount", "-o", &format!("remount,bind,{options}")])
             .arg(self.inside())
             .status()
             .expect("nsenter is there");
