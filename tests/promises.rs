@@ -21,6 +21,7 @@ mod history;
 mod import;
 mod json_suite;
 mod model;
+mod offer;
 mod online_retail;
 mod readme;
 mod refused_rows;

@@ -10,6 +10,7 @@ use super::draft::{Draft, Reply, SkuFact};
 use super::shared::Shared;
 use crate::domain::event::{Event, Origin, What};
 use crate::domain::fact::{Change, Fact, Outcome};
+use crate::domain::offer::Offer;
 use crate::domain::stock::{Context, Decision, Policy, Stock, Voided, evolve, left_lots};
 use crate::domain::units::{Day, Id, Time, Unit};
 use crate::domain::warehouse::Calendar;
@@ -84,6 +85,8 @@ pub struct Desk {
     pub shared: Arc<Shared>,
     /// The warehouse.
     pub warehouse: Id,
+    /// Its channels, as every fact that is decided now says them.
+    pub offer: Arc<Offer>,
     /// Held by the warehouse and by each of its SKUs while they live: a successor waits for the last of them to let go.
     pub life: watch::Receiver<()>,
 }
@@ -148,10 +151,7 @@ impl Desk {
             ..
         } = decision;
         let version = apply(stock, &changes, business, prepared.now);
-        let after = stock
-            .as_ref()
-            .map(|stock| stock.after(prepared.today, prepared.now))
-            .unwrap_or_default();
+        let after = self.offer.after(stock.as_ref(), prepared.today, prepared.now);
         let payload = match (&outcome, &follow) {
             (Outcome::DeadLetter { .. }, _) => Some(payload::render(event)),
             (_, Some(underway)) => Some(payload::render(underway)),

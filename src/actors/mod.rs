@@ -26,6 +26,7 @@ mod once;
 pub mod refused;
 pub mod root;
 pub mod router;
+mod settings;
 pub mod shared;
 pub mod sku;
 mod status;

@@ -24,7 +24,7 @@ use crate::domain::fact::Outcome;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::units::{Day, Id, Time, Unit};
 use crate::domain::warehouse::Warehouse;
-use crate::storage::append::{CommitFailure, Fold, SkuIndex};
+use crate::storage::append::{CommitFailure, Fold};
 use crate::storage::codec::{FactParts, Memory, SubjectRef};
 use crate::storage::journal::Health;
 use crate::storage::store::Store;
@@ -91,8 +91,8 @@ pub enum Readiness {
 /// See the module.
 #[derive(Clone)]
 pub struct Node {
-    router: Router,
-    warehouses: watch::Receiver<Option<ActorRef<warehouses::Msg>>>,
+    pub(super) router: Router,
+    pub(super) warehouses: watch::Receiver<Option<ActorRef<warehouses::Msg>>>,
     stopping: Arc<AtomicBool>,
     inflight: Arc<AtomicU32>,
     /// Settings with a key, one after the other: a copy in flight waits for the first to be durable.
@@ -187,20 +187,7 @@ impl Node {
         self.room_for(&setting)?;
         let now = self.now();
         match setting {
-            Setting::Warehouse(site) => {
-                let id = site.id.clone();
-                let fold = Fold::Warehouse(Box::new(site.clone()));
-                let seq = self
-                    .record(id.clone(), "warehouse_set", origin, now, fold, SubjectRef::Warehouse(&site))
-                    .await?;
-                let (told, started) = oneshot::channel();
-                // Answered when its events can be taken. A supervisor that is being restarted finds it in the view.
-                if let Some(supervisor) = self.warehouses.borrow().as_ref() {
-                    let _ = supervisor.cast(warehouses::Msg::Declared(id, told));
-                }
-                let _ = started.await;
-                Ok(seq)
-            }
+            Setting::Warehouse(site) => self.set_warehouse(site, origin, now).await,
             Setting::Catalogue { sku, entry, unit } => {
                 if let Some(unit) = unit {
                     self.set_unit(&sku, unit, &origin).await?;
@@ -268,7 +255,7 @@ impl Node {
         }
     }
 
-    fn actor(&self, warehouse: &Id) -> Result<ActorRef<warehouse::Msg>, Refusal> {
+    pub(super) fn actor(&self, warehouse: &Id) -> Result<ActorRef<warehouse::Msg>, Refusal> {
         if let Some(actor) = self.router.warehouse(warehouse) {
             return Ok(actor);
         }
@@ -281,69 +268,8 @@ impl Node {
         }
     }
 
-    async fn set_sku(&self, warehouse: &Id, sku: &Id, setting: SkuSetting, origin: Origin) -> Result<u64, Refusal> {
-        let actor = self.actor(warehouse)?;
-        let index = self.view().keys().find(warehouse.as_str(), sku.as_str());
-        let index =
-            index.ok_or_else(|| Refusal::new(Code::UnknownSku, format!("SKU {sku} is not known in warehouse {warehouse}")))?;
-        self.ask_sku(&actor, index, sku, setting, origin).await
-    }
-
-    async fn ask_sku(
-        &self,
-        actor: &ActorRef<warehouse::Msg>,
-        sku: SkuIndex,
-        id: &Id,
-        setting: SkuSetting,
-        origin: Origin,
-    ) -> Result<u64, Refusal> {
-        let (reply, answer) = oneshot::channel();
-        send(
-            actor,
-            Command::Sku {
-                sku,
-                id: id.clone(),
-                setting,
-                origin,
-                reply,
-            },
-        )?;
-        answer.await.unwrap_or_else(|_| Err(lost()))
-    }
-
-    /// Sets a unit wherever the SKU is known; nowhere when one warehouse refuses.
-    async fn set_unit(&self, sku: &Id, unit: Unit, origin: &Origin) -> Result<(), Refusal> {
-        let known: Vec<(Id, SkuIndex, Unit)> = {
-            let (view, warehouses) = (self.view(), self.view().warehouses());
-            let find = |warehouse: &Id| {
-                let index = view.keys().find(warehouse.as_str(), sku.as_str())?;
-                view.read(index, |stock, _| stock.map(|stock| (warehouse.clone(), index, stock.unit)))
-            };
-            warehouses.keys().filter_map(find).collect()
-        };
-        // The key is bound by the catalogue's own fact, which comes last.
-        let origin = &Origin {
-            fingerprint: 0,
-            ..origin.clone()
-        };
-        let mut done: Vec<(Id, SkuIndex, Unit)> = Vec::new();
-        for (warehouse, index, before) in known.into_iter().filter(|(_, _, before)| *before != unit) {
-            let actor = self.actor(&warehouse)?;
-            if let Err(refusal) = self.ask_sku(&actor, index, sku, SkuSetting::Unit(unit), origin.clone()).await {
-                for (warehouse, index, before) in done {
-                    let actor = self.actor(&warehouse)?;
-                    self.ask_sku(&actor, index, sku, SkuSetting::Unit(before), origin.clone())
-                        .await?;
-                }
-                return Err(refusal);
-            }
-            done.push((warehouse, index, before));
-        }
-        Ok(())
-    }
-
     /// Records a fact that no warehouse has to judge.
-    async fn record(
+    pub(super) async fn record(
         &self,
         warehouse: Id,
         what: &str,
@@ -446,7 +372,7 @@ impl Drop for Inside<'_> {
     }
 }
 
-fn send(actor: &ActorRef<warehouse::Msg>, command: Command) -> Result<(), Refusal> {
+pub(super) fn send(actor: &ActorRef<warehouse::Msg>, command: Command) -> Result<(), Refusal> {
     actor.cast(warehouse::Msg::Command(Box::new(command))).map_err(|_| lost())
 }
 

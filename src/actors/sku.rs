@@ -13,6 +13,7 @@ use super::batch::Ticket;
 use super::desk::{Desk, Prepared};
 use super::draft::Draft;
 use super::warehouse;
+use crate::domain::offer::Offer;
 use crate::domain::stock::Stock;
 use crate::domain::units::Id;
 use crate::storage::append::SkuIndex;
@@ -25,6 +26,8 @@ pub enum Msg {
         ticket: Arc<Ticket>,
         /// Its rows for this SKU, in order.
         rows: Vec<Prepared>,
+        /// The warehouse's channels now.
+        offer: Arc<Offer>,
     },
     /// The working copy is yours.
     Give(Option<Stock>),
@@ -71,7 +74,10 @@ impl Actor for Sku {
 
     async fn handle(&self, _: ActorRef<Msg>, message: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
         match message {
-            Msg::Work { ticket, rows } => state.on_work(&ticket, rows),
+            Msg::Work { ticket, rows, offer } => {
+                state.args.desk.offer = offer;
+                state.on_work(&ticket, rows);
+            }
             Msg::Give(stock) => {
                 state.args.stock = stock;
                 state.here = true;

@@ -6,6 +6,7 @@ mod order;
 mod rebuild;
 mod stumble;
 mod transfer;
+mod turn;
 
 use std::sync::Arc;
 use std::time::Duration;

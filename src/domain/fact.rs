@@ -3,6 +3,8 @@
 //! A fact is a list of small [`Change`]s that `stock::evolve` applies blindly. All judgement is in the decision, so the
 //! replay cannot judge differently from the day it happened, even when the rules have changed since.
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use super::event::Origin;
@@ -279,7 +281,7 @@ impl Outcome {
 }
 
 /// The figures of a SKU after a fact, so that a consumer may keep the highest version and drop the rest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct After {
     /// The seven accounts, in the order of [`Account::ALL`].
     pub accounts: [i64; 7],
@@ -289,6 +291,31 @@ pub struct After {
     pub owed: i64,
     /// What could be promised without a date and before any buffer, at the fact's recorded time.
     pub available: i64,
+    /// What could be promised on each channel.
+    pub on_offer: OnOffer,
+}
+
+/// What each channel of the warehouse could promise after a fact, without a date, as the warehouse was when it was decided.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum OnOffer {
+    /// Nobody wrote it down: facts of stores of format 1.
+    #[default]
+    Unknown,
+    /// No channel kept anything back: each of these could promise [`After::available`].
+    Alike(Arc<[Id]>),
+    /// Each channel with its own figure.
+    Each(Box<[(Id, i64)]>),
+}
+
+impl After {
+    /// Each channel with what it could promise; `None`: nobody wrote it down.
+    pub fn per_channel(&self) -> Option<Vec<(&Id, i64)>> {
+        match &self.on_offer {
+            OnOffer::Unknown => None,
+            OnOffer::Alike(channels) => Some(channels.iter().map(|channel| (channel, self.available)).collect()),
+            OnOffer::Each(figures) => Some(figures.iter().map(|(channel, units)| (channel, *units)).collect()),
+        }
+    }
 }
 
 /// What a fact speaks of.

@@ -10,6 +10,7 @@
 pub mod available;
 pub mod event;
 pub mod fact;
+pub mod offer;
 pub mod refusal;
 pub mod reservation;
 pub mod stock;

@@ -295,8 +295,11 @@ pub struct FactView {
     pub claimed: Option<i64>,
     /// Units owed after it.
     pub owed: Option<i64>,
-    /// What could be promised after it, before buffers and without a date.
-    pub available: Option<i64>,
+    /// What could be promised after it on each channel, without a date; null in facts of stores of format 1.
+    #[schema(value_type = Option<std::collections::BTreeMap<String, i64>>)]
+    pub available: Option<Value>,
+    /// What could be promised after it before any buffer, without a date.
+    pub available_before_buffers: Option<i64>,
     /// Units that had to be found.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found: Option<i64>,
@@ -382,7 +385,13 @@ fn subject(view: &mut FactView, of: &Fact, calendar: &Calendar) {
             view.accounts = Some(after.accounts.into());
             view.claimed = Some(after.claimed);
             view.owed = Some(after.owed);
-            view.available = Some(after.available);
+            view.available = after.per_channel().map(|figures| {
+                let figures = figures
+                    .into_iter()
+                    .map(|(channel, units)| (channel.to_string(), Value::from(units)));
+                Value::Object(figures.collect())
+            });
+            view.available_before_buffers = Some(after.available);
             view.moves = changes.iter().filter_map(movement).collect();
         }
         Subject::Reservation(basket) => {

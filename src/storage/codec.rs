@@ -9,6 +9,7 @@
 
 mod change;
 mod fact;
+mod offer;
 mod state;
 
 use std::fmt;

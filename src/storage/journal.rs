@@ -167,6 +167,11 @@ impl JournalHandle {
         self.outside.health.lock().clone()
     }
 
+    /// Appends handed over and not yet answered.
+    pub fn pending(&self) -> u64 {
+        self.outside.progress.pending.load(Ordering::Relaxed)
+    }
+
     /// What it has done.
     pub fn progress(&self) -> &Progress {
         &self.outside.progress

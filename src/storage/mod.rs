@@ -26,5 +26,6 @@ pub mod store;
 mod tables;
 #[cfg(test)]
 pub(crate) mod testing;
+mod told;
 pub mod verify;
 pub mod view;

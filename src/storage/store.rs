@@ -42,7 +42,7 @@ pub use peek::{Peek, peek};
 pub const FILE: &str = "store.redb";
 
 /// The version of the whole format that this node writes.
-pub const FORMAT: u64 = 1;
+pub const FORMAT: u64 = 2;
 
 /// How a store is opened.
 #[derive(Clone, Debug)]

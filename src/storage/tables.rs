@@ -55,6 +55,10 @@ pub(crate) mod meta {
     pub(crate) fn cursor(name: &str) -> String {
         format!("cursor/{name}")
     }
+    /// Up to which of its own facts a warehouse's SKUs were told; see `told`.
+    pub(crate) fn told(warehouse: &str) -> String {
+        format!("told/{warehouse}")
+    }
     /// A random name of this store (16 bytes), made once.
     pub(crate) const STORE_ID: &str = "store_id";
 }

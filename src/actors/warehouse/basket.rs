@@ -159,7 +159,7 @@ impl State {
         let index: SkuIndex = keys.find(self.desk.warehouse.as_str(), sku.as_str())?;
         let stock = borrowed.copies.get_mut(&index)?;
         let version = apply(stock, &changes, said.business, borrowed.now);
-        let after = stock.as_ref().map(|stock| stock.after(self.today, borrowed.now));
+        let after = self.desk.offer.after(stock.as_ref(), self.today, borrowed.now);
         Some(borrowed.draft.sku(SkuFact {
             sku,
             index,
@@ -170,7 +170,7 @@ impl State {
             origin: said.origin,
             outcome: &outcome,
             changes,
-            after: after.unwrap_or_default(),
+            after,
             payload: None,
             id: said.id,
             voids: None,

@@ -17,6 +17,7 @@ mod rows;
 mod setting;
 mod stumble;
 mod tick;
+mod turn;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
@@ -32,11 +33,13 @@ pub use self::ops::{BasketCommand, Command, SkuSetting};
 use self::place::Place;
 pub use self::rows::REPLAYED;
 use self::stumble::Stumble;
+use self::turn::Turn;
 use super::batch::Ticket;
 use super::desk::Desk;
 use super::draft::{Draft, Settled};
 use super::shared::Shared;
 use super::supervise::{Restarts, SKUS};
+use crate::domain::offer::Offer;
 use crate::domain::reservation::{Reservation, State as Basket};
 use crate::domain::stock::Stock;
 use crate::domain::units::{Day, Id, Time};
@@ -125,7 +128,9 @@ pub struct State {
     /// What an expiry decided, with all that is decided after it in this message: one record. Empty between messages.
     joined: Option<Draft>,
     /// SKUs still to be told that the day, or a buffer, has turned.
-    turning: VecDeque<(SkuIndex, &'static str)>,
+    turning: VecDeque<(SkuIndex, Turn)>,
+    /// The newest fact of the warehouse of which all SKUs were told.
+    told: u64,
     /// SKUs whose queues may go on; empty between messages.
     runnable: Vec<SkuIndex>,
     /// SKUs whose copies were lost during this message.
@@ -202,6 +207,7 @@ impl State {
             desk: Desk {
                 shared: shared.clone(),
                 warehouse,
+                offer: Arc::new(Offer::of(&site)),
                 life,
             },
             shared,
@@ -221,6 +227,7 @@ impl State {
             stumbles: HashMap::new(),
             joined: None,
             turning: VecDeque::new(),
+            told: 0,
             runnable: Vec::new(),
             lost: Vec::new(),
             actors: HashMap::new(),
@@ -231,7 +238,8 @@ impl State {
         // read now is no reason to stay away: reads and the wait for the disk go on.
         let newest = state.shared.store.newest_recorded().ok().flatten();
         let newest = newest.map_or(today, |newest| state.calendar.day_of(newest));
-        state.turn_day(newest.min(today.plus(-1)));
+        state.turn_day(newest.min(today.plus(-1))..today);
+        state.turn_untold();
         Ok(state)
     }
 
@@ -241,7 +249,7 @@ impl State {
         if now >= self.tomorrow {
             let before = std::mem::replace(&mut self.today, self.calendar.day_of(now));
             self.tomorrow = self.calendar.start_of(self.today.plus(1));
-            self.turn_day(before);
+            self.turn_day(before..self.today);
         }
         now
     }
@@ -346,6 +354,7 @@ impl State {
         if !copies.is_empty() {
             self.on_copies(copies);
         }
+        self.turn_on();
     }
 
     /// The epoch is read and not told: a message that comes late, twice, or to a predecessor must not roll back what was decided
@@ -382,8 +391,10 @@ impl State {
                 deadlines.insert((deadline, basket.id.clone()));
             }
         });
-        // What was to be told of a new day is told again.
-        self.turn_day(self.today.plus(-1));
+        self.on_configured();
+        // What was to be told of a new day, or of new buffers, is told again.
+        self.turn_day(self.today.plus(-1)..self.today);
+        self.turn_untold();
     }
 
     /// Its actors are no longer counted as awake.

@@ -13,10 +13,12 @@ use super::super::draft::{BasketReply, Draft, Reply, SettingReply};
 use super::State;
 use super::place::{Copy, Waiting};
 use super::stumble::said;
+use super::turn::Turn;
 use crate::domain::event::Origin;
 use crate::domain::reservation::{ConfirmRequest, HoldRequest};
 use crate::domain::stock::Stock;
 use crate::domain::units::{Day, Id, Time, Unit};
+use crate::domain::warehouse::Warehouse as Site;
 use crate::storage::append::SkuIndex;
 
 /// A command about one reservation.
@@ -103,6 +105,15 @@ pub enum Command {
         /// Who waits.
         reply: SettingReply,
     },
+    /// The warehouse's own data change.
+    Configure {
+        /// As they are from now on.
+        site: Box<Site>,
+        /// Who said it.
+        origin: Origin,
+        /// Who waits.
+        reply: SettingReply,
+    },
     /// The warehouse's own data have changed, in the view already.
     Configured,
 }
@@ -133,8 +144,14 @@ pub(super) enum Work {
         origin: Origin,
         reply: Option<SettingReply>,
     },
+    /// The warehouse's own data change; with the copies of those that decide elsewhere.
+    Configure {
+        site: Box<Site>,
+        origin: Origin,
+        reply: Option<SettingReply>,
+    },
     /// What may be promised has changed without an event.
-    Turn { what: &'static str },
+    Turn { turns: HashMap<SkuIndex, Turn> },
 }
 
 /// The working copies that an operation has borrowed, and what comes of them.
@@ -159,11 +176,16 @@ pub(super) struct Operation {
 
 impl Operation {
     pub(super) fn new(work: Work, now: Time, skus: Vec<SkuIndex>) -> Operation {
+        Operation::with(work, now, skus, HashMap::new())
+    }
+
+    /// One that has its copies already.
+    pub(super) fn with(work: Work, now: Time, skus: Vec<SkuIndex>, copies: HashMap<SkuIndex, Option<Stock>>) -> Operation {
         Operation {
             work,
             now,
             skus,
-            copies: HashMap::new(),
+            copies,
             deaths: 0,
         }
     }
@@ -175,6 +197,12 @@ impl State {
         self.expire_due(now);
         match *command {
             Command::Configured => self.on_configured(),
+            Command::Configure { site, origin, reply } => {
+                let mut awake: Vec<SkuIndex> = self.actors.values().copied().collect();
+                awake.sort_unstable();
+                let reply = Some(reply);
+                self.begin(Operation::new(Work::Configure { site, origin, reply }, now, awake));
+            }
             Command::Sku {
                 sku,
                 id,
@@ -291,7 +319,7 @@ impl State {
         }
     }
 
-    fn perform(&mut self, mut operation: Operation) {
+    pub(super) fn perform(&mut self, mut operation: Operation) {
         let mut borrowed = Borrowed {
             now: operation.now,
             copies: std::mem::take(&mut operation.copies),
@@ -319,7 +347,7 @@ impl State {
                 // Not at once: a long queue of commands would be as deep a stack.
                 self.free.push(id);
             }
-            Work::Sale { .. } | Work::Sku { .. } | Work::Turn { .. } => self.send(borrowed.draft),
+            Work::Sale { .. } | Work::Sku { .. } | Work::Configure { .. } | Work::Turn { .. } => self.send(borrowed.draft),
         }
     }
 
@@ -354,7 +382,17 @@ impl State {
                     borrowed.draft.reply(Reply::Setting(reply, answer));
                 }
             }
-            Work::Turn { what } => self.turn(skus[0], what, borrowed),
+            Work::Configure { site, origin, reply } => {
+                let index = self.configure(site, origin, borrowed);
+                if let Some(reply) = reply.take() {
+                    borrowed.draft.reply(Reply::Setting(reply, Ok(index)));
+                }
+            }
+            Work::Turn { turns } => {
+                for sku in skus {
+                    self.turn(*sku, turns[sku], borrowed);
+                }
+            }
         }
     }
 

@@ -206,6 +206,7 @@ impl State {
 
     /// Sends rows to an awake SKU.
     pub(super) fn forward(&mut self, sku: SkuIndex, ticket: &Arc<Ticket>, rows: Vec<Prepared>) {
+        let offer = Arc::clone(&self.desk.offer);
         let place = self.place(sku);
         let Some(awake) = &mut place.awake else { return };
         place.in_flight += 1;
@@ -216,6 +217,7 @@ impl State {
         let _ = awake.actor.cast(sku::Msg::Work {
             ticket: ticket.clone(),
             rows,
+            offer,
         });
     }
 

@@ -227,20 +227,20 @@ impl State {
 
     /// A refusal that needs no look at the stock: recorded, and answered when it is durable.
     pub(super) fn refuse(&mut self, ticket: &Arc<Ticket>, row: u32, now: Time, refusal: Refusal, draft: &mut Draft) {
-        let today = self.today;
+        let (today, offer) = (self.today, Arc::clone(&self.desk.offer));
         let event = ticket.event(row);
         let sku = ticket.sku(row);
         let place = self.place(sku);
         // A copy that is elsewhere has newer figures; the view's are right for a fact that changes none.
         let (version, after) = match &place.copy {
-            Copy::Here(Some(stock)) => (stock.version, stock.after(today, now)),
-            Copy::Here(None) => (0, Default::default()),
-            _ => self
-                .shared
-                .store
-                .view()
-                .stock(sku)
-                .map_or((0, Default::default()), |stock| (stock.version, stock.after(today, now))),
+            Copy::Here(stock) => (
+                stock.as_ref().map_or(0, |stock| stock.version),
+                offer.after(stock.as_ref(), today, now),
+            ),
+            _ => self.shared.store.view().read(sku, |stock, _| {
+                let version = stock.map_or(0, |stock| stock.version);
+                (version, offer.after(stock, today, now))
+            }),
         };
         let outcome = Outcome::Refused(refusal);
         let index = draft.sku(SkuFact {

@@ -1,9 +1,9 @@
-//! What is set on one SKU, and what changes about it without an event.
+//! What is set on one SKU.
 
 use super::super::once;
 use super::State;
 use super::basket::Said;
-use super::ops::{Borrowed, SkuSetting, node_origin};
+use super::ops::{Borrowed, SkuSetting};
 use crate::domain::available::at_risk_changes;
 use crate::domain::event::Origin;
 use crate::domain::fact::{Change, Changes, Outcome};
@@ -52,23 +52,6 @@ impl State {
         evolve(&mut after, &changes, now, now);
         changes.extend(at_risk_changes(&after, self.today));
         changes
-    }
-
-    /// A day has turned, or a buffer's default has moved: what may be promised is said again.
-    pub(super) fn turn(&mut self, sku: SkuIndex, what: &str, borrowed: &mut Borrowed) {
-        let (now, keys) = (borrowed.now, self.shared.store.view().keys());
-        let (Some((_, id)), Some(Some(stock))) = (keys.names(sku), borrowed.copies.get(&sku)) else {
-            return;
-        };
-        let changes = self.with_risks(stock, Changes::from_iter([Change::Turned]), now);
-        let origin = node_origin(format!("{what}/{}/{id}", now.0));
-        let said = Said {
-            what,
-            business: now,
-            origin: &origin,
-            id: None,
-        };
-        self.write_sku(&id, said, Outcome::APPLIED, changes, borrowed);
     }
 }
 

@@ -7,6 +7,7 @@
 //! would come back for ever.
 
 use std::any::Any;
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
 use super::super::draft::{CommandError, Reply};
@@ -83,13 +84,20 @@ impl State {
                 }),
             },
             Work::Sale { ticket, prepared, .. } => self.bury(&ticket, &prepared, error),
-            Work::Sku { reply, .. } => {
+            Work::Sku { reply, .. } | Work::Configure { reply, .. } => {
                 let detail = format!("the node fails on this setting ({error}); nothing was changed, and the log has more");
                 // A caller that has gone away does not change what happened.
                 drop(reply.map(|reply| reply.send(Err(Refusal::new(Code::InternalError, detail)))));
             }
+            // Its neighbours of the same step are not to suffer for it.
+            Work::Turn { turns } if turns.len() > 1 => {
+                for (sku, turn) in turns {
+                    let turns = HashMap::from([(sku, turn)]);
+                    self.begin(Operation::new(Work::Turn { turns }, operation.now, vec![sku]));
+                }
+            }
             // The next day, buffer or event of the SKU says its figures again.
-            Work::Turn { what } => tracing::error!(what, error, "a SKU could not be told that its figures have turned"),
+            Work::Turn { turns } => tracing::error!(?turns, error, "a SKU could not be told that its figures have turned"),
             Work::Expire { .. } => {}
         }
     }

@@ -1,6 +1,5 @@
 //! What happens because time passes: deadlines, midnight, sleep; and what happens when a SKU's actor dies.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -9,13 +8,8 @@ use ractor::{ActorId, ActorProcessingErr};
 use super::ops::{Operation, Work};
 use super::place::{Copy, Waiting, minds_something};
 use super::{State, TICK_MS};
-use crate::domain::stock::Stock;
-use crate::domain::units::{Day, Time};
-use crate::domain::warehouse::Calendar;
+use crate::domain::units::Time;
 use crate::storage::append::SkuIndex;
-
-/// SKUs told of a new day, or of new buffers, per tick: a large warehouse is told within seconds without stopping its sales.
-const TURNS_PER_TICK: usize = 2_000;
 
 impl State {
     /// Begins the expiry of every reservation whose deadline has passed, before anything else is judged at this time.
@@ -33,9 +27,8 @@ impl State {
         let now = self.stamp();
         self.expire_due(now);
         self.expire_again(now);
-        for _ in 0..TURNS_PER_TICK {
-            let Some((sku, what)) = self.turning.pop_front() else { break };
-            self.begin(Operation::new(Work::Turn { what }, now, vec![sku]));
+        if !self.turning.is_empty() {
+            self.turn_some();
         }
         self.ticks += 1;
         if self.ticks.is_multiple_of(1_000 / TICK_MS) {
@@ -70,6 +63,7 @@ impl State {
         if self.places.len() > self.shared.tuning.copies_max {
             self.places.retain(|_, place| !place.at_rest());
         }
+        self.note_told();
     }
 
     /// A SKU recalled to sleep: its actor goes, the copy stays.
@@ -83,45 +77,6 @@ impl State {
             self.actors.remove(&awake.actor.get_id());
             self.shared.counters.awake.fetch_sub(1, Ordering::Relaxed);
             awake.actor.stop(Some("asleep".to_owned()));
-        }
-    }
-
-    /// All SKUs whose promises may have changed since `since` because lots expired or dates passed are told of the new day.
-    pub(super) fn turn_day(&mut self, since: Day) {
-        let (today, view) = (self.today, self.shared.store.view());
-        let turning = &mut self.turning;
-        view.each_sku(&self.desk.warehouse, |sku, stock| {
-            if turns(stock, since, today) {
-                turning.push_back((sku, "day_turned"));
-            }
-        });
-    }
-
-    /// The warehouse's own data have changed in the view.
-    pub(super) fn on_configured(&mut self) {
-        let Some(site) = self.shared.store.view().warehouses().get(&self.desk.warehouse).cloned() else {
-            return;
-        };
-        let buffers_changed = site.channels.iter().any(|(id, channel)| {
-            self.site
-                .channels
-                .get(id)
-                .is_none_or(|before| before.buffer != channel.buffer)
-        }) || self.site.channels.keys().any(|id| !site.channels.contains_key(id));
-        if site.time_zone != self.site.time_zone {
-            self.calendar = Arc::new(Calendar::new(&site.time_zone).unwrap_or_else(Calendar::utc));
-            let before = self.today;
-            self.today = self.calendar.day_of(self.shared.clock.now());
-            self.tomorrow = self.calendar.start_of(self.today.plus(1));
-            self.turn_day(before.min(self.today).plus(-1));
-        }
-        self.site = site;
-        if buffers_changed {
-            let turning = &mut self.turning;
-            self.shared
-                .store
-                .view()
-                .each_sku(&self.desk.warehouse, |sku, _| turning.push_back((sku, "buffers_turned")));
         }
     }
 
@@ -197,11 +152,4 @@ impl State {
         }
         self.runnable.push(sku);
     }
-}
-
-/// Whether what may be promised of a SKU differs between two days.
-fn turns(stock: &Stock, since: Day, today: Day) -> bool {
-    let expired = |day: Option<Day>| day.is_some_and(|day| day >= since && day < today);
-    stock.lots.iter().any(|lot| expired(lot.expires_on) && lot.inside[0] > 0)
-        || stock.claims.iter().any(|claim| expired(claim.good_until))
 }

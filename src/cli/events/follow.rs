@@ -145,12 +145,7 @@ fn line(out: &Out, change: &Value) -> String {
     if change.has("/accounts/sellable") {
         line.push_str(&format!("  sellable {}", change.word("/accounts/sellable")));
     }
-    // A fact tells one figure, a SKU one for each channel.
-    let available = if change.pointer("/available").is_some_and(Value::is_number) {
-        change.word("/available")
-    } else {
-        available(change)
-    };
+    let available = available(change);
     if !available.is_empty() {
         line.push_str(&format!("  available {available}"));
     }

@@ -38,7 +38,7 @@ use std::collections::VecDeque;
 
 use super::available::available;
 use super::event::Inside;
-use super::fact::{Account, After, Claim};
+use super::fact::{Account, After, Claim, OnOffer};
 use super::units::{Day, Id, Time, Unit};
 
 mod arrive;
@@ -241,14 +241,15 @@ impl Stock {
             .fold(0, |sum: i64, claim| sum.saturating_add(claim.quantity))
     }
 
-    /// The figures that every fact carries, as of an instant and its day in the warehouse: `available` is what could be
-    /// promised without a date and before any buffer.
+    /// The figures that every fact carries, as of an instant and its day in the warehouse, as far as the stock alone knows
+    /// them: `available` is what could be promised without a date and before any buffer. [`super::offer`] adds the channels.
     pub fn after(&self, today: Day, now: Time) -> After {
         After {
             accounts: self.accounts(),
             claimed: self.claimed(),
             owed: self.owed,
             available: available(self, None, 0, today, now, None),
+            on_offer: OnOffer::Unknown,
         }
     }
 

@@ -10,6 +10,7 @@ use crate::domain::units::{Id, Time};
 use crate::domain::warehouse::Warehouse;
 
 use super::change::{changes, put_changes};
+use super::offer;
 use super::state::{put_reservation, put_warehouse, reservation, warehouse};
 use super::{Corrupt, Reader, put_option, put_signed, put_str, put_u64, put_varint};
 
@@ -20,7 +21,6 @@ const HAS_PAYLOAD: u8 = 1;
 const REMEMBERED: u8 = 2;
 const KEEP_FOREVER: u8 = 4;
 const VOIDS: u8 = 8;
-
 /// What of a fact is remembered against repetition. See [`crate::storage::remembered`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Memory {
@@ -154,6 +154,9 @@ pub fn encode_fact(out: &mut Vec<u8>, fact: FactParts<'_>) {
     ] {
         flags |= if set { flag } else { 0 };
     }
+    if let SubjectRef::Sku { after, .. } = fact.subject {
+        flags |= offer::flags(&after.on_offer);
+    }
     out.push(VERSION);
     out.push(flags);
     put_str(out, fact.warehouse);
@@ -200,7 +203,7 @@ pub fn decode_stored(bytes: &[u8], seq: u64) -> Result<Stored, Corrupt> {
         return Err(reader.corrupt("fact version"));
     }
     let flags = reader.u8("fact flags")?;
-    if flags & !(HAS_PAYLOAD | REMEMBERED | KEEP_FOREVER | VOIDS) != 0 {
+    if flags & !(HAS_PAYLOAD | REMEMBERED | KEEP_FOREVER | VOIDS | offer::MASK) != 0 {
         return Err(reader.corrupt("fact flags"));
     }
     let warehouse = reader.id("warehouse")?;
@@ -219,7 +222,7 @@ pub fn decode_stored(bytes: &[u8], seq: u64) -> Result<Stored, Corrupt> {
     } else {
         Some(reader.boxed("payload")?)
     };
-    let subject = subject(&mut reader)?;
+    let subject = subject(&mut reader, flags)?;
     reader.end("end of the fact")?;
     let fact = Fact {
         seq,
@@ -379,6 +382,7 @@ fn put_subject(out: &mut Vec<u8>, subject: SubjectRef<'_>) {
             put_signed(out, after.claimed);
             put_signed(out, after.owed);
             put_signed(out, after.available);
+            offer::put(out, &after.on_offer);
         }
         SubjectRef::Reservation(reservation) => {
             out.push(1);
@@ -410,8 +414,12 @@ fn put_subject(out: &mut Vec<u8>, subject: SubjectRef<'_>) {
     }
 }
 
-fn subject(reader: &mut Reader<'_>) -> Result<Subject, Corrupt> {
-    Ok(match reader.u8("subject")? {
+fn subject(reader: &mut Reader<'_>, flags: u8) -> Result<Subject, Corrupt> {
+    let number = reader.u8("subject")?;
+    if number != 0 && flags & offer::MASK != 0 {
+        return Err(reader.corrupt("fact flags"));
+    }
+    Ok(match number {
         0 => {
             let sku = reader.id("sku")?;
             let version = reader.varint("version")?;
@@ -423,6 +431,7 @@ fn subject(reader: &mut Reader<'_>) -> Result<Subject, Corrupt> {
             after.claimed = reader.signed("claimed")?;
             after.owed = reader.signed("owed")?;
             after.available = reader.signed("available")?;
+            after.on_offer = offer::read(reader, flags)?;
             Subject::Sku {
                 sku,
                 version,

@@ -262,7 +262,17 @@ pub(super) fn with(backends: Backends, options: Options, path: &Path, lock: Opti
 
 /// Brings a store from one format to the next; `MIGRATIONS[n]` leads from format n + 1. Each is one transaction.
 type Migration = fn(&Database) -> Result<(), redb::Error>;
-const MIGRATIONS: [Migration; FORMAT as usize - 1] = [];
+const MIGRATIONS: [Migration; FORMAT as usize - 1] = [to_2];
+
+/// Format 2: the facts of SKUs may say what each channel has on offer. Older ones are read as they are, and say nothing of it.
+fn to_2(database: &Database) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    transaction
+        .open_table(tables::META)?
+        .insert(meta::FORMAT, 2u64.to_le_bytes().as_slice())?;
+    transaction.commit()?;
+    Ok(())
+}
 
 fn migrate(database: &Handle, path: &Path, found: Option<u64>) -> Result<(), OpenError> {
     let path = path.to_owned();

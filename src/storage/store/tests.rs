@@ -5,7 +5,7 @@ use std::path::Path;
 
 use redb::Builder;
 
-use crate::domain::fact::Subject;
+use crate::domain::fact::{OnOffer, Subject};
 use crate::domain::units::{Id, Time};
 use crate::domain::warehouse::{Channel, Warehouse};
 use crate::storage::codec::Stored;
@@ -20,8 +20,9 @@ fn fixture(format: u64) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/store-v{format}.redb"))
 }
 
-/// What the store files of all formats hold: a warehouse, a catalogue entry, and receipts of one unit each.
-fn facts() -> Vec<Stored> {
+/// What the store files of a format hold: a warehouse, a catalogue entry, and receipts of one unit each; since format 2 these say
+/// what each channel has on offer.
+fn facts(format: u64) -> Vec<Stored> {
     use crate::domain::fact::Outcome;
     let warehouse = Warehouse {
         id: Id::trusted("w"),
@@ -38,6 +39,19 @@ fn facts() -> Vec<Stored> {
         fact("", 2, Outcome::APPLIED, entry),
     ];
     facts.extend((3..=FACTS).map(|number| receipt("a", number - 2, 1, number)));
+    if format >= 2 {
+        let channels = ["default", "web"].map(Id::trusted);
+        for (stored, number) in facts.iter_mut().zip(1i64..) {
+            if let Subject::Sku { after, .. } = &mut stored.fact.subject {
+                after.on_offer = match number % 4 {
+                    0 => OnOffer::Each(channels.clone().map(|channel| (channel, number)).into()),
+                    1 => OnOffer::Alike(channels.clone().into()),
+                    2 => OnOffer::Alike([Id::trusted("app")].into()),
+                    _ => OnOffer::Unknown,
+                };
+            }
+        }
+    }
     facts
 }
 
@@ -45,7 +59,7 @@ fn facts() -> Vec<Stored> {
 fn write_the_fixture_of_this_format() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path(), options()).unwrap();
-    let facts = facts();
+    let facts = facts(FORMAT);
     append(&store, &facts[..90]).unwrap();
     let mut keeper = store.keeper();
     keeper.finish(Time(0)).unwrap();
@@ -75,7 +89,7 @@ fn a_store_of_every_released_format_opens_with_everything_in_it() {
         assert_eq!(view.catalogue_entry("a").as_deref(), Some("{\"name\":\"Молоко\"}"));
         let sku = view.keys().find("w", "a").unwrap();
         assert_eq!(view.stock(sku).unwrap().accounts(), [98, 0, 0, -98, 0, 0, 0]);
-        for (stored, seq) in facts().into_iter().zip(1..) {
+        for (stored, seq) in facts(format).into_iter().zip(1..) {
             let mut expected = stored.fact;
             expected.seq = seq;
             assert_eq!(store.fact(seq).unwrap(), Some(expected));

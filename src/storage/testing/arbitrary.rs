@@ -5,7 +5,7 @@ use proptest::option::of;
 use proptest::prelude::*;
 
 use crate::domain::event::Origin;
-use crate::domain::fact::{Account, After, Change, Changes, Claim, Fact, Outcome, Role, Subject};
+use crate::domain::fact::{Account, After, Change, Changes, Claim, Fact, OnOffer, Outcome, Role, Subject};
 use crate::domain::refusal::{Code, Refusal, Shortage};
 use crate::domain::reservation::{End, Line, Reservation, State};
 use crate::domain::units::{Day, Id, Time, Unit};
@@ -182,12 +182,21 @@ fn warehouse() -> impl Strategy<Value = Warehouse> {
 }
 
 fn subject() -> impl Strategy<Value = Subject> {
-    let after = (vec(units(), 7), units(), units(), units()).prop_map(|(accounts, claimed, owed, available)| After {
-        accounts: accounts.try_into().unwrap_or_default(),
-        claimed,
-        owed,
-        available,
-    });
+    let on_offer = prop_oneof![
+        Just(OnOffer::Unknown),
+        Just(OnOffer::Alike([Id::trusted("default")].into())),
+        Just(OnOffer::Alike([Id::trusted("default"), Id::trusted("web")].into())),
+        vec(id(), 0..4).prop_map(|channels| OnOffer::Alike(channels.into())),
+        vec((id(), units()), 0..4).prop_map(|figures| OnOffer::Each(figures.into())),
+    ];
+    let after =
+        (vec(units(), 7), units(), units(), units(), on_offer).prop_map(|(accounts, claimed, owed, available, on_offer)| After {
+            accounts: accounts.try_into().unwrap_or_default(),
+            claimed,
+            owed,
+            available,
+            on_offer,
+        });
     let sku = (few(), any::<u64>(), vec(change(), 0..5), after).prop_map(|(sku, version, changes, after)| Subject::Sku {
         sku,
         version,

@@ -32,6 +32,11 @@ impl View {
         Some((self.warehouse(id)?, seq))
     }
 
+    /// The sequence of a warehouse's own newest fact; 0: it has none.
+    pub fn warehouse_seq(&self, id: &str) -> u64 {
+        self.warehouse_seqs.lock().get(id).copied().unwrap_or(0)
+    }
+
     /// A catalogue entry that is there: a removed one has no row.
     pub(crate) fn catalogue_with_seq(&self, sku: &str) -> Option<(Arc<str>, u64)> {
         self.catalogue.read().get(sku).filter(|(entry, _)| !entry.is_empty()).cloned()

@@ -21,17 +21,17 @@ impl View {
         }
     }
 
-    /// Looks at every SKU of a warehouse that has a state.
-    pub fn each_sku(&self, warehouse: &Id, mut look: impl FnMut(SkuIndex, &Stock)) {
+    /// Looks at every SKU of a warehouse that has a state, and at the sequence of its last fact.
+    pub fn each_sku(&self, warehouse: &Id, mut look: impl FnMut(SkuIndex, &Stock, u64)) {
         let mut after: Option<Id> = None;
         loop {
             let page = self.skus_of(warehouse.as_str(), after.as_ref().map(Id::as_str), PAGE);
             let Some((last, _)) = page.last() else { break };
             after = Some(last.clone());
             for (_, sku) in &page {
-                self.read(*sku, |stock, _| {
+                self.read(*sku, |stock, seq| {
                     if let Some(stock) = stock {
-                        look(*sku, stock);
+                        look(*sku, stock, seq);
                     }
                 });
             }
