@@ -168,6 +168,10 @@ fn rarely(stock: &mut Stock, change: impl FnOnce(&mut Rare)) {
 
 fn lot_mut<'a>(stock: &'a mut Stock, id: &Id) -> &'a mut Lot {
     let at = stock.lots.binary_search_by(|lot| lot.id.cmp(id)).unwrap_or_else(|at| {
+        // Most SKUs have one lot for ever: no room for three more.
+        if stock.lots.is_empty() {
+            stock.lots.reserve_exact(1);
+        }
         stock.lots.insert(at, Lot::new(id.clone(), None));
         at
     });
@@ -225,16 +229,20 @@ fn amend(stock: &mut Stock, at: Time, lot: &Id, [own, found, set]: [i64; 3]) {
                 stock.book.remove(i);
             }
         }
-        Err(i) if (own, found, set) != (0, 0, 0) => stock.book.insert(
-            i,
-            BookEntry {
-                at,
-                lot: lot.clone(),
-                own,
-                found,
-                set,
-            },
-        ),
+        Err(i) if (own, found, set) != (0, 0, 0) => {
+            // The lot's own id, not that of the change: a day of entries shares one text.
+            let lot = stock.lot(lot).map_or(lot, |known| &known.id).clone();
+            stock.book.insert(
+                i,
+                BookEntry {
+                    at,
+                    lot,
+                    own,
+                    found,
+                    set,
+                },
+            );
+        }
         Err(_) => {}
     }
 }

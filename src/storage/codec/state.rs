@@ -44,6 +44,28 @@ fn list<T, L: FromIterator<T>>(
     (0..count).map(|_| read(reader)).collect()
 }
 
+/// A list that is kept for as long as the node runs, with room for nothing more: a hundred thousand SKUs have a hundred thousand.
+fn kept<T>(
+    reader: &mut Reader<'_>,
+    what: &'static str,
+    mut read: impl FnMut(&mut Reader<'_>) -> Result<T, Corrupt>,
+) -> Result<Vec<T>, Corrupt> {
+    let count = reader.count(what)?;
+    let mut items = Vec::new();
+    for at in 0..count {
+        // Garbage may announce as many items as it has bytes; each must be read before room for all is asked for.
+        let item = read(reader)?;
+        if at == 0 {
+            items.reserve_exact(count.min(MOST_AT_ONCE));
+        }
+        items.push(item);
+    }
+    Ok(items)
+}
+
+/// Items for which room is made at once.
+const MOST_AT_ONCE: usize = 1_024;
+
 pub(crate) fn encode_reservation(reservation: &Reservation, seq: u64) -> Vec<u8> {
     let mut out = Vec::with_capacity(96);
     put_head(&mut out, seq);
@@ -247,17 +269,18 @@ pub(crate) fn decode_stock(bytes: &[u8]) -> Result<(Stock, u64), Corrupt> {
     let mut reader = Reader::new(bytes);
     let reader = &mut reader;
     let seq = head(reader)?;
+    let (unit, version) = (unit(reader)?, reader.varint("version")?);
+    let lots = kept(reader, "lots", |r| {
+        Ok(Lot {
+            id: r.id("lot")?,
+            expires_on: r.option("day", |r| r.day("day"))?,
+            inside: [r.signed("sellable")?, r.signed("quarantine")?, r.signed("in transit")?],
+            last_count: r.option("count", |r| r.time("count"))?,
+        })
+    })?;
     let stock = Stock {
-        unit: unit(reader)?,
-        version: reader.varint("version")?,
-        lots: list(reader, "lots", |r| {
-            Ok(Lot {
-                id: r.id("lot")?,
-                expires_on: r.option("day", |r| r.day("day"))?,
-                inside: [r.signed("sellable")?, r.signed("quarantine")?, r.signed("in transit")?],
-                last_count: r.option("count", |r| r.time("count"))?,
-            })
-        })?,
+        unit,
+        version,
         outside: [
             reader.signed("supply")?,
             reader.signed("demand")?,
@@ -269,20 +292,29 @@ pub(crate) fn decode_stock(bytes: &[u8]) -> Result<(Stock, u64), Corrupt> {
         claims: list(reader, "claims", claim)?,
         last_count: reader.option("count", |r| r.time("count"))?,
         count_due: reader.bool("count due")?,
-        book: list(reader, "book", |r| {
-            Ok(BookEntry {
-                at: r.time("at")?,
-                lot: r.id("lot")?,
-                own: r.signed("own")?,
-                found: r.signed("found")?,
-                set: r.signed("set")?,
-            })
-        })?,
+        book: book(reader, &lots)?.into(),
         book_floor: reader.option("book floor", |r| r.time("book floor"))?,
         rare: reader.option("rare", rare)?.map(Box::new),
+        lots,
     };
     reader.end("end of the stock")?;
     Ok((stock, seq))
+}
+
+/// The recent book. Its entries share the ids of the lots, as they do while the node runs.
+fn book(reader: &mut Reader<'_>, lots: &[Lot]) -> Result<Vec<BookEntry>, Corrupt> {
+    kept(reader, "book", |r| {
+        let at = r.time("at")?;
+        let lot = r.str("lot")?;
+        let known = lots.iter().find(|known| known.id.as_str() == lot);
+        Ok(BookEntry {
+            at,
+            lot: known.map_or_else(|| Id::trusted(lot), |known| known.id.clone()),
+            own: r.signed("own")?,
+            found: r.signed("found")?,
+            set: r.signed("set")?,
+        })
+    })
 }
 
 fn rare(reader: &mut Reader<'_>) -> Result<Rare, Corrupt> {

@@ -69,7 +69,9 @@ impl View {
     pub(crate) fn restore_stock(&self, warehouse: &str, sku: &str, stock: Stock, seq: u64) {
         let index = self.keys.intern_known(warehouse, sku);
         self.cells.restore(index, stock, seq);
-        self.shelf_or_new(warehouse).skus.write().insert(Id::trusted(sku), index);
+        // The id that the index has already: one text for each SKU.
+        let id = self.keys.names(index).map_or_else(|| Id::trusted(sku), |(_, id)| id);
+        self.shelf_or_new(warehouse).skus.write().insert(id, index);
     }
 
     pub(crate) fn restore_reservation(&self, warehouse: &str, reservation: Reservation, seq: u64) {
