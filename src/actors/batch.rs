@@ -7,9 +7,10 @@
 //! (a dead actor, a closed mailbox) the rows without a verdict are answered as not judged, so that nobody waits for ever.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 use crate::domain::event::Event;
@@ -33,7 +34,7 @@ pub enum Verdict {
         duplicate: bool,
     },
     /// It was not judged: nothing happened, send it again (`overloaded`, `storage_full`, `stopping`).
-    NotJudged(Refusal),
+    NotJudged(Box<Refusal>),
 }
 
 /// The refusal that tells a caller why nothing could be made durable.
@@ -55,6 +56,53 @@ pub fn not_durable(failure: &CommitFailure) -> Refusal {
     }
 }
 
+/// Where a row's verdict is written: a plain `applied` as two numbers, and anything else behind a pointer. Nearly all are plain,
+/// and a batch has a thousand of them.
+#[derive(Debug, Default)]
+struct Cell {
+    /// 0: open; [`OTHER`]: see `other`; otherwise the sequence of the fact.
+    seq: AtomicU64,
+    version: AtomicU64,
+    other: OnceLock<Box<Verdict>>,
+}
+
+const OTHER: u64 = u64::MAX;
+const LAST: u64 = OTHER - 1;
+
+impl Cell {
+    fn plain(&self, seq: u64, version: u64) -> bool {
+        if self.seq.load(Ordering::Acquire) != 0 {
+            return false;
+        }
+        self.version.store(version, Ordering::Relaxed);
+        self.seq.compare_exchange(0, seq, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    fn other(&self, verdict: Verdict) -> bool {
+        let mine = self
+            .seq
+            .compare_exchange(0, OTHER, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok();
+        mine && self.other.set(Box::new(verdict)).is_ok()
+    }
+
+    fn verdict(&self) -> Option<Verdict> {
+        match self.seq.load(Ordering::Acquire) {
+            0 => None,
+            OTHER => self.other.get().map(|verdict| Verdict::clone(verdict)),
+            seq => Some(Verdict::Judged {
+                outcome: Outcome::APPLIED,
+                seq,
+                version: self.version.load(Ordering::Relaxed),
+                duplicate: false,
+            }),
+        }
+    }
+}
+
+/// The rows of each warehouse, as ranges of the working order: nearly always those of one.
+pub type Groups = SmallVec<[(Id, Range<u32>); 1]>;
+
 /// The rows of one request. Rows are reached through `order`, which groups them by warehouse and SKU and keeps the order of
 /// the request within a SKU.
 #[derive(Debug)]
@@ -62,14 +110,14 @@ pub struct Batch {
     events: Vec<Event>,
     skus: Vec<SkuIndex>,
     order: Vec<u32>,
-    verdicts: Vec<OnceLock<Verdict>>,
+    verdicts: Vec<Cell>,
     open: AtomicUsize,
     answered: Notify,
 }
 
 impl Batch {
     /// A batch of events and the index of each one's SKU (same length), and the groups of `order` per warehouse.
-    pub fn new(events: Vec<Event>, skus: Vec<SkuIndex>) -> (Arc<Batch>, Vec<(Id, Range<u32>)>) {
+    pub fn new(events: Vec<Event>, skus: Vec<SkuIndex>) -> (Arc<Batch>, Groups) {
         let mut order: Vec<u32> = (0..events.len() as u32).collect();
         let one_warehouse = events.windows(2).all(|pair| pair[0].warehouse == pair[1].warehouse);
         if one_warehouse {
@@ -80,7 +128,7 @@ impl Batch {
                 key(*a).cmp(&key(*b))
             });
         }
-        let mut groups: Vec<(Id, Range<u32>)> = Vec::new();
+        let mut groups = Groups::new();
         for (at, row) in order.iter().enumerate() {
             let warehouse = &events[*row as usize].warehouse;
             match groups.last_mut() {
@@ -88,7 +136,7 @@ impl Batch {
                 _ => groups.push((warehouse.clone(), at as u32..at as u32 + 1)),
             }
         }
-        let verdicts = events.iter().map(|_| OnceLock::new()).collect();
+        let verdicts = events.iter().map(|_| Cell::default()).collect();
         let open = AtomicUsize::new(events.len());
         (
             Arc::new(Batch {
@@ -123,43 +171,51 @@ impl Batch {
         self.skus[row as usize]
     }
 
-    /// A row's verdict, once it has one.
-    pub fn verdict(&self, row: u32) -> Option<&Verdict> {
-        self.verdicts[row as usize].get()
+    /// Whether a row has its verdict.
+    pub fn is_answered(&self, row: u32) -> bool {
+        self.verdicts[row as usize].seq.load(Ordering::Acquire) != 0
     }
 
     /// Gives a row its verdict. The first one stands.
     pub fn answer(&self, row: u32, verdict: Verdict) {
-        if self.verdicts[row as usize].set(verdict).is_ok() && self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+        let fresh = match verdict {
+            Verdict::Judged {
+                outcome: Outcome::APPLIED,
+                seq: seq @ 1..=LAST,
+                version,
+                duplicate: false,
+            } => self.verdicts[row as usize].plain(seq, version),
+            other => self.verdicts[row as usize].other(other),
+        };
+        self.count(usize::from(fresh));
+    }
+
+    /// Gives rows the verdict `applied` with nothing to add, each with its sequence and version; counted once for all.
+    pub fn applied(&self, rows: impl Iterator<Item = (u32, u64, u64)>) {
+        let fresh = rows.filter(|(row, seq, version)| self.verdicts[*row as usize].plain(*seq, *version));
+        self.count(fresh.count());
+    }
+
+    fn count(&self, fresh: usize) {
+        if fresh > 0 && self.open.fetch_sub(fresh, Ordering::AcqRel) == fresh {
             self.answered.notify_one();
         }
     }
 
-    /// Waits until every row has its verdict, and takes them in the order of the rows.
+    /// Waits until every row has its verdict, and gives them in the order of the rows.
     pub async fn verdicts(self: Arc<Batch>) -> Vec<Verdict> {
         if self.open.load(Ordering::Acquire) > 0 {
             self.answered.notified().await;
         }
-        match Arc::try_unwrap(self) {
-            Ok(batch) => batch
-                .verdicts
-                .into_iter()
-                .map(|cell| cell.into_inner().unwrap_or_else(lost))
-                .collect(),
-            Err(batch) => batch
-                .verdicts
-                .iter()
-                .map(|cell| cell.get().cloned().unwrap_or_else(lost))
-                .collect(),
-        }
+        self.verdicts.iter().map(|cell| cell.verdict().unwrap_or_else(lost)).collect()
     }
 }
 
 fn lost() -> Verdict {
-    Verdict::NotJudged(Refusal::new(
+    Verdict::NotJudged(Box::new(Refusal::new(
         Code::Overloaded,
         "whoever worked on it has failed: nothing was changed; send it again",
-    ))
+    )))
 }
 
 /// Whatever must not be let go before the work on a batch has ended, whoever still waits for it: the door's share of the valve.
@@ -197,7 +253,7 @@ impl Drop for Ticket {
             return;
         }
         for row in 0..self.batch.events.len() as u32 {
-            if self.batch.verdict(row).is_none() {
+            if !self.batch.is_answered(row) {
                 self.batch.answer(row, lost());
             }
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use tokio::sync::watch;
 
 use super::batch::Ticket;
-use super::draft::{Draft, Reply, SkuFact};
+use super::draft::{Draft, SkuFact};
 use super::shared::Shared;
 use crate::domain::event::{Event, Origin, What};
 use crate::domain::fact::{Change, Fact, Outcome};
@@ -180,14 +180,7 @@ impl Desk {
         if let Some(voids) = prepared.voids {
             draft.settles(voids);
         }
-        draft.reply(Reply::Row {
-            ticket: ticket.clone(),
-            row: prepared.row,
-            index,
-            outcome,
-            version,
-            follow,
-        });
+        draft.verdict(ticket, prepared.row, index, outcome, version, follow);
     }
 
     /// What the receiving warehouse must be told when goods have left for it, or a departure is taken back, and it is ours.

@@ -205,10 +205,10 @@ impl Node {
             Ok(answer) => (Outcome::APPLIED, answer.reservation.version),
             Err(CommandError::Dead { error, .. }) => (Outcome::DeadLetter { error }, 0),
             Err(CommandError::Refused(refusal)) => match refusal.code {
-                Code::Overloaded | Code::Stopping | Code::StorageFull => return Ok(Verdict::NotJudged(refusal)),
+                Code::Overloaded | Code::Stopping | Code::StorageFull => return Ok(Verdict::NotJudged(refusal.into())),
                 // It has ended since: there is nothing left to expire.
                 Code::AlreadyExpired | Code::AlreadyConfirmed | Code::AlreadyCancelled if expiry => (Outcome::Recorded, 0),
-                _ => (Outcome::Refused(refusal), 0),
+                _ => (Outcome::Refused(refusal.into()), 0),
             },
         };
         Ok(Verdict::Judged {

@@ -13,6 +13,7 @@
 //! Deliberately absent: a mailbox in front of the journal's thread, an ask on the stock path (an operation over several SKUs
 //! borrows the copies of those awake, and only of those), a lock held across anything.
 
+pub mod answers;
 pub mod batch;
 pub mod clock;
 pub mod desk;

@@ -9,15 +9,16 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use ractor::ActorRef;
 use tokio::sync::{Mutex, oneshot, watch};
 
+pub use super::answers::{BasketAnswer, CommandError};
+use super::answers::{Heard, Reply};
 pub use super::batch::Verdict;
 use super::batch::{Held, not_durable};
-pub use super::draft::{BasketAnswer, CommandError};
-use super::draft::{Draft, Reply};
+use super::draft::Draft;
 use super::once::{self, origin};
-use super::router::Router;
+use super::router::{Home, Router};
 use super::shared::Shared;
 pub use super::warehouse::BasketCommand;
-use super::warehouse::{self, Command, SkuSetting};
+use super::warehouse::{Command, SkuSetting};
 use super::warehouses;
 use crate::domain::event::{Event, Origin};
 use crate::domain::fact::Outcome;
@@ -130,7 +131,7 @@ impl Node {
     /// As [`Node::events`]; `held` is let go when the work has ended, not when the caller goes away before that.
     pub async fn events_holding(&self, events: Vec<Event>, held: Held) -> Vec<Verdict> {
         if let Err(refusal) = self.room() {
-            return vec![Verdict::NotJudged(refusal); events.len()];
+            return vec![Verdict::NotJudged(refusal.into()); events.len()];
         }
         // Counted out also when the caller goes away before the answer.
         let _inside = Inside::new(&self.inflight, events.len() as u32);
@@ -143,7 +144,7 @@ impl Node {
         warehouse: &Id,
         id: &Id,
         command: BasketCommand,
-        trace: Option<Box<str>>,
+        trace: Option<Arc<str>>,
     ) -> Result<BasketAnswer, CommandError> {
         self.basket_of(warehouse, id, command, trace, None).await
     }
@@ -154,7 +155,7 @@ impl Node {
         warehouse: &Id,
         id: &Id,
         command: BasketCommand,
-        trace: Option<Box<str>>,
+        trace: Option<Arc<str>>,
         letter: Option<u64>,
     ) -> Result<BasketAnswer, CommandError> {
         self.room()?;
@@ -178,7 +179,7 @@ impl Node {
             reply,
             letter,
         };
-        send(&actor, command)?;
+        actor.command(command);
         answer.await.unwrap_or_else(|_| Err(lost().into()))
     }
 
@@ -255,7 +256,7 @@ impl Node {
         }
     }
 
-    pub(super) fn actor(&self, warehouse: &Id) -> Result<ActorRef<warehouse::Msg>, Refusal> {
+    pub(super) fn actor(&self, warehouse: &Id) -> Result<Home, Refusal> {
         if let Some(actor) = self.router.warehouse(warehouse) {
             return Ok(actor);
         }
@@ -298,7 +299,7 @@ impl Node {
         let index = draft.other(fold, now, id, parts);
         draft.reply(Reply::Setting(reply, Ok(index)));
         let shared = &self.router.shared;
-        draft.send(shared, shared.journal.epoch(), None);
+        draft.send(shared, shared.journal.epoch(), Heard::Nobody);
         answer.await.unwrap_or_else(|_| Err(lost()))
     }
 
@@ -370,10 +371,6 @@ impl Drop for Inside<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(self.1, Ordering::Relaxed);
     }
-}
-
-pub(super) fn send(actor: &ActorRef<warehouse::Msg>, command: Command) -> Result<(), Refusal> {
-    actor.cast(warehouse::Msg::Command(Box::new(command))).map_err(|_| lost())
 }
 
 pub(super) fn lost() -> Refusal {

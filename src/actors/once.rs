@@ -3,6 +3,8 @@
 //! The key is remembered like an event's id: under (warehouse, `console`, key), by the fact that the setting made, for the same
 //! window and across restarts. A table of keys of its own was rejected: it would be a second memory with a second set of rules.
 
+use std::sync::Arc;
+
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::node::{Node, Setting};
@@ -40,7 +42,7 @@ pub(super) fn origin(source: &str, id: Id) -> Origin {
 impl Node {
     /// Records a setting; `id` is the caller's idempotency key, where it gave one. Answers with the fact's sequence: that of
     /// the first time when the key comes again with the same content. With other content it is refused (`id_reused`).
-    pub async fn set(&self, setting: Setting, id: Option<Id>, trace: Option<Box<str>>) -> Result<u64, Refusal> {
+    pub async fn set(&self, setting: Setting, id: Option<Id>, trace: Option<Arc<str>>) -> Result<u64, Refusal> {
         let said = xxh3_64(format!("{setting:?}").as_bytes());
         self.set_as_said(setting, said, id, trace).await
     }
@@ -51,7 +53,7 @@ impl Node {
         setting: Setting,
         said: u64,
         id: Option<Id>,
-        trace: Option<Box<str>>,
+        trace: Option<Arc<str>>,
     ) -> Result<u64, Refusal> {
         let Some(key) = id else {
             let id = Id::trusted(&uuid::Uuid::now_v7().to_string());

@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::answers::{Heard, Reply};
 use super::batch::{Held, Ticket};
-use super::draft::{Draft, Reply};
+use super::draft::Draft;
 use super::node::{Node, lost};
 use super::once::origin;
 use super::shared::Shared;
@@ -105,7 +106,7 @@ impl Room {
 /// One fact of refused rows, added to a draft; its place there.
 fn put(draft: &mut Draft, now: Time, row: &Rejected, rows: u32, text: Option<&str>, trace: Option<&str>) -> u32 {
     let warehouse = row.warehouse.clone().unwrap_or_else(Id::no_lot);
-    let outcome = Outcome::Refused(Refusal::clone(&row.refusal));
+    let outcome = Outcome::Refused(row.refusal.clone());
     let id = |text: &Option<Box<str>>| text.as_deref().map_or_else(Id::no_lot, Id::trusted);
     let origin = Origin {
         trace: trace.map(Into::into),
@@ -149,16 +150,9 @@ pub(super) fn no_room(shared: &Arc<Shared>, ticket: &Arc<Ticket>, rows: Vec<(u32
         let text = (room.0 > 0).then(|| payload::render(event));
         let text = room.keep(text.as_deref().into_iter());
         let index = put(&mut draft, now, &rejected, 1, text.as_deref(), event.origin.trace.as_deref());
-        draft.reply(Reply::Row {
-            ticket: ticket.clone(),
-            row,
-            index,
-            outcome: Outcome::Refused(*rejected.refusal),
-            version: 0,
-            follow: None,
-        });
+        draft.verdict(ticket, row, index, Outcome::Refused(rejected.refusal), 0, None);
     }
-    draft.send(shared, shared.journal.epoch(), None);
+    draft.send(shared, shared.journal.epoch(), Heard::Nobody);
 }
 
 impl Node {
@@ -186,7 +180,7 @@ impl Node {
         }
         let (reply, answer) = oneshot::channel();
         draft.reply(Reply::Rows(reply, held()));
-        draft.send(shared, shared.journal.epoch(), None);
+        draft.send(shared, shared.journal.epoch(), Heard::Nobody);
         let first = answer.await.unwrap_or_else(|_| Err(lost()))?;
         Ok(places.into_iter().map(|place| first + place).collect())
     }

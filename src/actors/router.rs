@@ -8,8 +8,9 @@ use ractor::{ActorRef, ActorStatus};
 use tokio::sync::watch;
 
 use super::batch::{Batch, Held, Ticket, Verdict};
+use super::refused;
 use super::shared::Shared;
-use super::{refused, warehouse};
+use super::warehouse::{self, Command, Inbox, Incoming};
 use crate::domain::event::Event;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::units::Id;
@@ -28,8 +29,22 @@ pub struct Router {
 pub struct Home {
     /// Its actor: the one that lives, or the last that did.
     pub actor: ActorRef<warehouse::Msg>,
+    /// Where its work comes in.
+    pub inbox: Arc<Inbox>,
     /// Closed when neither it nor any of its SKUs can send facts any more.
     pub life: Arc<watch::Sender<()>>,
+}
+
+impl Home {
+    /// Gives it work. A warehouse that is being rebuilt takes none: the work is dropped, which tells its caller.
+    pub fn put(&self, work: Incoming) {
+        self.inbox.put(work, &self.actor);
+    }
+
+    /// Gives it a command; see [`Home::put`].
+    pub fn command(&self, command: Command) {
+        self.put(Incoming::Command(Box::new(command)));
+    }
 }
 
 impl Router {
@@ -41,10 +56,10 @@ impl Router {
         }
     }
 
-    /// The actor of a warehouse, while it has one that lives.
-    pub fn warehouse(&self, id: &Id) -> Option<ActorRef<warehouse::Msg>> {
-        let actor = self.registry.load().get(id).map(|home| home.actor.clone())?;
-        (actor.get_status() < ActorStatus::Draining).then_some(actor)
+    /// Where a warehouse is decided for, while it has an actor that lives.
+    pub fn warehouse(&self, id: &Id) -> Option<Home> {
+        let home = self.registry.load().get(id).cloned()?;
+        (home.actor.get_status() < ActorStatus::Draining).then_some(home)
     }
 
     /// All warehouses that were ever started.
@@ -88,11 +103,10 @@ impl Router {
             while range.end > range.start && batch.sku(batch.row_at(range.end - 1)).0 == u32::MAX {
                 range.end -= 1;
             }
-            if let Some(actor) = self.warehouse(&warehouse)
+            if let Some(home) = self.registry.load().get(&warehouse)
                 && !range.is_empty()
             {
-                // A warehouse that is being rebuilt answers nothing; dropping the ticket says so to the caller.
-                let _ = actor.cast(warehouse::Msg::Events(ticket.clone(), range));
+                home.put(Incoming::Events(ticket.clone(), range));
             }
         }
         drop(ticket);

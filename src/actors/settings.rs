@@ -2,11 +2,11 @@
 //!
 //! A warehouse that has an actor writes its own facts, so that what it decides by them stands after them in the journal.
 
-use ractor::ActorRef;
 use tokio::sync::oneshot;
 
-use super::node::{Node, lost, send};
-use super::warehouse::{self, Command, SkuSetting};
+use super::node::{Node, lost};
+use super::router::Home;
+use super::warehouse::{Command, SkuSetting};
 use super::warehouses;
 use crate::domain::event::Origin;
 use crate::domain::refusal::{Code, Refusal};
@@ -19,10 +19,10 @@ impl Node {
     pub(super) async fn set_warehouse(&self, site: Warehouse, origin: Origin, now: Time) -> Result<u64, Refusal> {
         let id = site.id.clone();
         // One that has an actor writes its facts itself: what it decides by them comes after them.
-        if let Some(actor) = self.router.warehouse(&id) {
+        if let Some(home) = self.router.warehouse(&id) {
             let (reply, answer) = oneshot::channel();
             let site = Box::new(site);
-            send(&actor, Command::Configure { site, origin, reply })?;
+            home.command(Command::Configure { site, origin, reply });
             return answer.await.unwrap_or_else(|_| Err(lost()));
         }
         let fold = Fold::Warehouse(Box::new(site.clone()));
@@ -39,32 +39,22 @@ impl Node {
     }
 
     pub(super) async fn set_sku(&self, warehouse: &Id, sku: &Id, setting: SkuSetting, origin: Origin) -> Result<u64, Refusal> {
-        let actor = self.actor(warehouse)?;
+        let home = self.actor(warehouse)?;
         let index = self.view().keys().find(warehouse.as_str(), sku.as_str());
         let index =
             index.ok_or_else(|| Refusal::new(Code::UnknownSku, format!("SKU {sku} is not known in warehouse {warehouse}")))?;
-        self.ask_sku(&actor, index, sku, setting, origin).await
+        self.ask_sku(&home, index, sku, setting, origin).await
     }
 
-    async fn ask_sku(
-        &self,
-        actor: &ActorRef<warehouse::Msg>,
-        sku: SkuIndex,
-        id: &Id,
-        setting: SkuSetting,
-        origin: Origin,
-    ) -> Result<u64, Refusal> {
+    async fn ask_sku(&self, home: &Home, sku: SkuIndex, id: &Id, setting: SkuSetting, origin: Origin) -> Result<u64, Refusal> {
         let (reply, answer) = oneshot::channel();
-        send(
-            actor,
-            Command::Sku {
-                sku,
-                id: id.clone(),
-                setting,
-                origin,
-                reply,
-            },
-        )?;
+        home.command(Command::Sku {
+            sku,
+            id: id.clone(),
+            setting,
+            origin,
+            reply,
+        });
         answer.await.unwrap_or_else(|_| Err(lost()))
     }
 
@@ -85,11 +75,11 @@ impl Node {
         };
         let mut done: Vec<(Id, SkuIndex, Unit)> = Vec::new();
         for (warehouse, index, before) in known.into_iter().filter(|(_, _, before)| *before != unit) {
-            let actor = self.actor(&warehouse)?;
-            if let Err(refusal) = self.ask_sku(&actor, index, sku, SkuSetting::Unit(unit), origin.clone()).await {
+            let home = self.actor(&warehouse)?;
+            if let Err(refusal) = self.ask_sku(&home, index, sku, SkuSetting::Unit(unit), origin.clone()).await {
                 for (warehouse, index, before) in done {
-                    let actor = self.actor(&warehouse)?;
-                    self.ask_sku(&actor, index, sku, SkuSetting::Unit(before), origin.clone())
+                    let home = self.actor(&warehouse)?;
+                    self.ask_sku(&home, index, sku, SkuSetting::Unit(before), origin.clone())
                         .await?;
                 }
                 return Err(refusal);

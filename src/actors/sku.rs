@@ -1,12 +1,14 @@
 //! One SKU that has something of its own to mind.
 //!
-//! Owns: the working copy of one SKU, while it has it. Receives: work, the copy, and the question for it back, all from its
+//! Owns: the working copy of one SKU, while it has work. Receives: work, and the question for the copy, all from its
 //! warehouse, the only sender. Sends: facts to the journal, the copy back to the warehouse. Dies when: deciding an event
-//! panics; the warehouse then rebuilds it from the view behind a barrier. Invariant: decides only while it has the copy.
+//! panics; the warehouse then rebuilds it from the view behind a barrier. Invariant: between two pieces of work the copy
+//! lies in its slot, where the warehouse takes it for an operation without asking, once all that it sent has been done.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::batch::Ticket;
@@ -29,9 +31,7 @@ pub enum Msg {
         /// The warehouse's channels now.
         offer: Arc<Offer>,
     },
-    /// The working copy is yours.
-    Give(Option<Stock>),
-    /// Give the working copy back.
+    /// Give the working copy back, when all before is done.
     Recall,
 }
 
@@ -45,42 +45,36 @@ pub struct Args {
     pub index: SkuIndex,
     /// The epoch it lives in; it never sees another.
     pub epoch: u64,
-    /// Its working copy.
-    pub stock: Option<Stock>,
+    /// Its working copy, where its warehouse may take it from while nothing is to be done.
+    pub copy: Slot,
+    /// How many messages of work it has done, and sent on; the warehouse knows how many it was sent.
+    pub done: Arc<AtomicU64>,
     /// Its warehouse.
     pub warehouse: ActorRef<warehouse::Msg>,
     /// Where it notes which event it is deciding (the id's hash), so that the one that kills it is known.
     pub deciding: Arc<AtomicU64>,
 }
 
-/// What it keeps.
-pub struct State {
-    args: Args,
-    /// Whether the working copy is here.
-    here: bool,
-}
+/// Where the copy of an awake SKU lies: whose it is at a time is told by the order of messages, never by who locks first.
+pub type Slot = Arc<Mutex<Option<Stock>>>;
 
 /// See the module.
 pub struct Sku;
 
 impl Actor for Sku {
     type Msg = Msg;
-    type State = State;
+    type State = Args;
     type Arguments = Args;
 
-    async fn pre_start(&self, _: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
-        Ok(State { args, here: true })
+    async fn pre_start(&self, _: ActorRef<Msg>, args: Args) -> Result<Args, ActorProcessingErr> {
+        Ok(args)
     }
 
-    async fn handle(&self, _: ActorRef<Msg>, message: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
+    async fn handle(&self, _: ActorRef<Msg>, message: Msg, state: &mut Args) -> Result<(), ActorProcessingErr> {
         match message {
             Msg::Work { ticket, rows, offer } => {
-                state.args.desk.offer = offer;
+                state.desk.offer = offer;
                 state.on_work(&ticket, rows);
-            }
-            Msg::Give(stock) => {
-                state.args.stock = stock;
-                state.here = true;
             }
             Msg::Recall => state.on_recall(),
         }
@@ -88,27 +82,27 @@ impl Actor for Sku {
     }
 }
 
-impl State {
+impl Args {
     fn on_work(&mut self, ticket: &Arc<Ticket>, rows: Vec<Prepared>) {
-        debug_assert!(self.here, "the warehouse sends work only to the holder of the copy");
-        let mut draft = Draft::new(self.args.desk.warehouse.clone());
-        let mut stock = self.args.stock.take();
+        let mut draft = Draft::new(self.desk.warehouse.clone());
+        let mut stock = self.copy.lock().take();
         for prepared in rows {
-            self.args.deciding.store(prepared.id, Ordering::Release);
-            self.args.desk.decide(&mut stock, ticket, &prepared, &mut draft);
+            self.deciding.store(prepared.id, Ordering::Release);
+            self.desk.decide(&mut stock, ticket, &prepared, &mut draft);
         }
-        self.args.stock = stock;
-        draft.send(&self.args.desk.shared, self.args.epoch, Some(self.args.warehouse.clone()));
+        *self.copy.lock() = stock;
+        draft.send_of_sku(&self.desk.shared, self.epoch, self.index, self.warehouse.clone());
+        // Last: whoever sees it may take the copy, and what it decides must reach the journal after this.
+        self.done.fetch_add(1, Ordering::Release);
     }
 
     fn on_recall(&mut self) {
-        self.here = false;
         let returned = warehouse::Msg::Returned {
-            sku: self.args.index,
-            epoch: self.args.epoch,
-            stock: self.args.stock.take(),
+            sku: self.index,
+            epoch: self.epoch,
+            stock: self.copy.lock().take(),
         };
         // A warehouse that has died takes its SKUs with it.
-        let _ = self.args.warehouse.cast(returned);
+        let _ = self.warehouse.cast(returned);
     }
 }

@@ -14,7 +14,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::router::{Home, Router};
 use super::supervise::{Restarts, WAREHOUSES};
-use super::warehouse::{self, Command};
+use super::warehouse::{self, Command, Inbox};
 use crate::domain::units::Id;
 
 /// What it is told.
@@ -60,7 +60,7 @@ impl Actor for Warehouses {
             Msg::Declared(id, told) => {
                 match state.router.all().get(&id) {
                     // One that is dead is rebuilt from the view, which has it already.
-                    Some(home) => drop(home.actor.cast(warehouse::Msg::Command(Box::new(Command::Configured)))),
+                    Some(home) => home.command(Command::Configured),
                     None => state.start(&myself, id).await?,
                 }
                 // A caller that has gone away does not change what was declared.
@@ -96,15 +96,17 @@ impl Actor for Warehouses {
 impl State {
     async fn start(&mut self, myself: &ActorRef<Msg>, id: Id) -> Result<(), ActorProcessingErr> {
         let (life, alive) = watch::channel(());
+        let inbox = Arc::new(Inbox::default());
         let args = warehouse::Args {
             shared: self.router.shared.clone(),
             warehouse: id.clone(),
             life: alive,
+            inbox: inbox.clone(),
         };
         let (actor, _) = Actor::spawn_linked(None, warehouse::Warehouse, args, myself.get_cell()).await?;
         self.actors.insert(actor.get_id(), id.clone());
         let life = Arc::new(life);
-        self.router.set(&id, &Home { actor, life });
+        self.router.set(&id, &Home { actor, inbox, life });
         Ok(())
     }
 

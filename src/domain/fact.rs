@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 use super::event::Origin;
 use super::refusal::Refusal;
 use super::reservation::Reservation;
+use super::stock::{Belief, StreamMark};
 use super::units::{Day, Id, Time, Unit};
 use super::warehouse::Warehouse;
 
@@ -64,7 +65,8 @@ impl Account {
     }
 }
 
-/// One small, already decided change of one SKU's state.
+/// One small, already decided change of one SKU's state. Small in memory, too: what is rare lies behind a pointer, since every
+/// event's changes are handed on several times.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// `quantity > 0` units from one account to another, within one lot. `role` says why, which the recent book needs.
@@ -116,7 +118,7 @@ pub enum Change {
     /// The SKU should be counted, or no longer.
     CountDue(bool),
     /// A claim is made, or replaced with new terms. It keeps its place in the order of age when it was there before.
-    Claim(Claim),
+    Claim(Box<Claim>),
     /// A claim loses units: taken or released. At 0 it is gone.
     Unclaim {
         /// Whose claim.
@@ -147,36 +149,10 @@ pub enum Change {
         /// Units more that arrived (or were written off underway).
         arrived: i64,
     },
-    /// A stream has moved on.
-    Stream {
-        /// The source.
-        source: Id,
-        /// Its stream.
-        stream: Id,
-        /// The lot that the event named, if any.
-        lot: Option<Id>,
-        /// The highest number seen.
-        newest: u64,
-        /// The number of the newest absolute figure (count, snapshot) applied; 0: none.
-        newest_absolute: u64,
-        /// How many numbers are missing below `newest`.
-        gaps: u64,
-    },
+    /// A stream has moved on: where it stands now.
+    Stream(Box<StreamMark>),
     /// Another system's belief about sellable stock.
-    Belief {
-        /// The source.
-        source: Id,
-        /// The lot that it speaks of; `None`: the SKU.
-        lot: Option<Id>,
-        /// Units that it believes.
-        believes: i64,
-        /// Units on the node's book at that time.
-        book: i64,
-        /// As of when.
-        at: Time,
-        /// Since when they have disagreed without a break; `None`: they agree.
-        since: Option<Time>,
-    },
+    Belief(Box<Belief>),
     /// This SKU's buffer on a channel is overridden (`None`: the channel's default again).
     Buffer {
         /// The channel.
@@ -247,7 +223,7 @@ pub enum Outcome {
     /// Known now, but it moved nothing.
     Recorded,
     /// Refused; the id may come again and is judged anew.
-    Refused(Refusal),
+    Refused(Box<Refusal>),
     /// It kills its actor; a dead letter.
     DeadLetter {
         /// The error, as the actor died with it.

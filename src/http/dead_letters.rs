@@ -1,6 +1,7 @@
 //! Dead letters: events that kill whoever judges them. Listed, grouped by cause, replayed, discarded, restored.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
@@ -208,7 +209,7 @@ async fn carry_out(
     verb: &str,
     reason: Option<String>,
     key: Option<Id>,
-    trace: Option<Box<str>>,
+    trace: Option<Arc<str>>,
 ) -> Answer<Value> {
     if door.node.view().dead_letter(letter).is_none() {
         return Err(Problem::new(Code::NotFound, format!("there is no dead letter {letter}")));

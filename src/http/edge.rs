@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
@@ -14,6 +15,7 @@ use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use futures_util::FutureExt;
 use tower::ServiceExt;
 
+use super::counts::count;
 use super::error::Problem;
 use crate::actors::node::{Node, Readiness};
 use crate::domain::refusal::Code;
@@ -25,16 +27,19 @@ const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// The longest request id that is taken from a caller.
 const MAX_REQUEST_ID_BYTES: usize = 128;
 
-/// The trace of one request, in its extensions.
-#[derive(Clone, Debug)]
+/// The trace of one request, in its extensions: two headers as they stand on the wire.
+#[derive(Clone, Copy, Debug)]
 pub struct Trace {
-    /// 32 hexadecimal digits.
-    pub id: String,
-    /// The whole header: continued when the caller began one, new otherwise.
-    pub parent: String,
-    /// The caller's own header, where it sent a valid one.
-    pub received: Option<String>,
+    parent: [u8; PARENT_BYTES],
+    received: Option<[u8; PARENT_BYTES]>,
 }
+
+/// `00-<32 hex>-<16 hex>-<2 hex>`.
+const PARENT_BYTES: usize = 55;
+/// Where the trace's id stands in it.
+const TRACE_ID: std::ops::Range<usize> = 3..35;
+/// Where the span's id stands in it.
+const SPAN_ID: std::ops::Range<usize> = 36..52;
 
 impl Trace {
     /// The trace that the headers continue, or a new one (W3C Trace Context, version 00).
@@ -42,24 +47,42 @@ impl Trace {
         let received = headers
             .get("traceparent")
             .and_then(|value| value.to_str().ok())
-            .filter(|value| valid_parent(value));
-        let (id, flags) = match received {
-            Some(parent) => (parent[3..35].to_owned(), &parent[53..55]),
-            None => (format!("{:032x}", rand::random::<u128>().max(1)), "01"),
-        };
-        let parent = format!("00-{id}-{:016x}-{flags}", rand::random::<u64>().max(1));
-        Trace {
-            id,
-            parent,
-            received: received.map(str::to_owned),
+            .filter(|value| valid_parent(value))
+            .and_then(|value| value.as_bytes().try_into().ok());
+        let mut parent = received.unwrap_or(*b"00-00000000000000000000000000000000-0000000000000000-01");
+        if received.is_none() {
+            put_hex(&mut parent[TRACE_ID], rand::random::<u128>().max(1));
         }
+        put_hex(&mut parent[SPAN_ID], u128::from(rand::random::<u64>().max(1)));
+        Trace { parent, received }
+    }
+
+    /// The trace's id: 32 hexadecimal digits.
+    pub fn id(&self) -> &str {
+        text(&self.parent[TRACE_ID])
+    }
+
+    /// The header as the ledger keeps it: the caller's own, where it sent a valid one, and otherwise the one begun here.
+    pub fn kept(&self) -> &str {
+        text(self.received.as_ref().unwrap_or(&self.parent))
+    }
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("a traceparent was checked, or made, of ASCII alone")
+}
+
+/// Writes the low digits of a number, as many as there is room for.
+fn put_hex(out: &mut [u8], mut number: u128) {
+    for digit in out.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(number & 15) as usize];
+        number >>= 4;
     }
 }
 
 /// The trace of a request as the ledger keeps it: the caller's own header, or the one the node began.
-pub fn trace_of(request: &Request<Body>) -> Option<Box<str>> {
-    let trace = request.extensions().get::<Trace>()?;
-    Some(trace.received.as_deref().unwrap_or(&trace.parent).into())
+pub fn trace_of(request: &Request<Body>) -> Option<Arc<str>> {
+    request.extensions().get::<Trace>().map(|trace| trace.kept().into())
 }
 
 /// `00-<32 hex>-<16 hex>-<2 hex>`, neither id all zero.
@@ -142,15 +165,15 @@ pub(super) fn unreadable_head(status: u16) -> Option<Vec<u8>> {
         _ => return None,
     };
     let trace = Trace::of(&HeaderMap::new());
-    let (status, body) = (problem.status(), problem.body(&trace.id));
+    let (status, body) = (problem.status(), problem.body(trace.id()));
     let reason = status.canonical_reason().unwrap_or_default();
     let id = request_id(&HeaderMap::new());
     let id = id.to_str().unwrap_or_default();
-    count("unmatched", &axum::http::Method::TRACE, status, Instant::now());
+    count("unmatched", &axum::http::Method::TRACE, status, std::time::Duration::ZERO);
     let head = format!(
         "HTTP/1.1 {} {reason}\r\ncontent-type: application/problem+json\r\nx-request-id: {id}\r\ntraceparent: {}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
         status.as_u16(),
-        trace.parent,
+        text(&trace.parent),
         body.len()
     );
     Some((head + &body).into_bytes())
@@ -217,31 +240,31 @@ pub async fn answer(router: Router, node: Node, mut request: Request<Body>) -> R
     let id = request_id(request.headers());
     let trace = Trace::of(request.headers());
     let method = request.method().clone();
-    let path = request.uri().path().to_owned();
+    let uri = request.uri().clone();
     let mut response = match gate(&request, &node) {
-        Err(problem) => problem.render(&trace.id),
+        Err(problem) => problem.render(trace.id()),
         Ok(()) => {
-            request.extensions_mut().insert(trace.clone());
+            request.extensions_mut().insert(trace);
             match AssertUnwindSafe(router.oneshot(request)).catch_unwind().await {
-                Ok(Ok(response)) => finished(response, &path, &trace),
+                Ok(Ok(response)) => finished(response, uri.path(), &trace),
                 Ok(Err(never)) => match never {},
                 Err(_) => {
-                    tracing::error!(%method, path, trace_id = trace.id, "a handler panicked; the request was answered with 500");
+                    tracing::error!(%method, path = uri.path(), trace_id = trace.id(), "a handler panicked; the request was answered with 500");
                     Problem::new(
                         Code::InternalError,
                         "the node failed on this request; the log has more under the trace id",
                     )
-                    .render(&trace.id)
+                    .render(trace.id())
                 }
             }
         }
     };
     let route = response.extensions_mut().remove::<MatchedPath>();
     let route = route.as_ref().map_or("unmatched", |route| route.as_str());
-    count(route, &method, response.status(), began);
+    count(route, &method, response.status(), began.elapsed());
     let headers = response.headers_mut();
     headers.insert("x-request-id", id);
-    if let Ok(parent) = HeaderValue::from_str(&trace.parent) {
+    if let Ok(parent) = HeaderValue::from_bytes(&trace.parent) {
         headers.insert("traceparent", parent);
     }
     Ok(response)
@@ -271,7 +294,7 @@ fn finished(mut response: Response<Body>, path: &str, trace: &Trace) -> Response
             _ => return response,
         },
     };
-    let mut rendered = problem.render(&trace.id);
+    let mut rendered = problem.render(trace.id());
     for name in [header::ALLOW, header::CONNECTION] {
         if let Some(value) = response.headers_mut().remove(&name) {
             rendered.headers_mut().insert(name, value);
@@ -281,20 +304,6 @@ fn finished(mut response: Response<Body>, path: &str, trace: &Trace) -> Response
         rendered.extensions_mut().insert(route);
     }
     rendered
-}
-
-fn count(route: &str, method: &axum::http::Method, status: StatusCode, began: Instant) {
-    // Only methods that some route has become labels: a caller must not be able to make metrics grow.
-    let method = match method.as_str() {
-        "GET" => "GET",
-        "PUT" => "PUT",
-        "POST" => "POST",
-        "HEAD" => "HEAD",
-        _ => "other",
-    };
-    metrics::counter!("shelfd_http_requests_total", "route" => route.to_owned(), "method" => method, "status" => status.as_str().to_owned())
-        .increment(1);
-    metrics::histogram!("shelfd_http_request_seconds", "route" => route.to_owned()).record(began.elapsed().as_secs_f64());
 }
 
 #[cfg(test)]
@@ -307,14 +316,14 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("traceparent", HeaderValue::from_static(parent));
         let trace = Trace::of(&headers);
-        assert_eq!(trace.id, "4bf92f3577b34da6a3ce929d0e0e4736");
-        assert!(trace.parent != parent && valid_parent(&trace.parent));
+        assert_eq!((trace.id(), trace.kept()), ("4bf92f3577b34da6a3ce929d0e0e4736", parent));
+        assert!(trace.parent != parent.as_bytes() && valid_parent(text(&trace.parent)));
         headers.insert(
             "traceparent",
             HeaderValue::from_static("00-00000000000000000000000000000000-00f067aa0ba902b7-01"),
         );
         let trace = Trace::of(&headers);
-        assert!(trace.received.is_none() && valid_parent(&trace.parent), "{trace:?}");
+        assert!(trace.received.is_none() && valid_parent(trace.kept()), "{trace:?}");
     }
 
     #[test]

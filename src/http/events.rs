@@ -57,8 +57,6 @@ pub(super) async fn report(State(door): State<Door>, request: Request<Body>) -> 
         &mut permit,
     )
     .await;
-    metrics::gauge!("shelfd_inflight_events").set(door.valve.events_inside() as f64);
-    metrics::gauge!("shelfd_inflight_bytes").set(door.valve.bytes_inside() as f64);
     let answer = match outcome {
         Ok(Judged::One(ids, verdict)) => one(&ids, verdict),
         Ok(Judged::Many(rows)) => many(&rows, ndjson && !asks_for(&parts.headers, "application/json")),
@@ -118,7 +116,7 @@ async fn judge(
     permit: &mut Permit,
 ) -> Answer<Judged> {
     let bytes = body::read(door, headers, content, permit).await?;
-    let trace = trace.map(|trace| trace.received.as_deref().unwrap_or(&trace.parent));
+    let trace = trace.map(Trace::kept);
     let warehouses = door.node.view().warehouses();
     let decoded = {
         let mut decoder = Decoder::new(&warehouses, trace);
@@ -182,7 +180,7 @@ async fn judge(
 }
 
 fn unanswered() -> Verdict {
-    Verdict::NotJudged(Refusal::new(Code::Overloaded, "the event was not judged; send it again"))
+    Verdict::NotJudged(Refusal::new(Code::Overloaded, "the event was not judged; send it again").into())
 }
 
 /// When no event at all was judged, the whole request is answered with the reason; so is one of which nothing could be recorded.
@@ -195,7 +193,7 @@ fn nothing_judged(verdicts: &[Verdict], unrecorded: Option<&Refusal>) -> Answer<
         Verdict::Judged { .. } => None,
     });
     match reasons.next() {
-        Some(Some(first)) if reasons.all(|reason| reason.is_some()) => Err(first.clone().into()),
+        Some(Some(first)) if reasons.all(|reason| reason.is_some()) => Err(Refusal::clone(first).into()),
         _ => Ok(()),
     }
 }
@@ -203,11 +201,11 @@ fn nothing_judged(verdicts: &[Verdict], unrecorded: Option<&Refusal>) -> Answer<
 fn one(ids: &Ids, verdict: Verdict) -> Answer {
     Tally::default().count(word(&verdict));
     match verdict {
-        Verdict::NotJudged(refusal) => Err(refusal.into()),
+        Verdict::NotJudged(refusal) => Err((*refusal).into()),
         Verdict::Judged {
             outcome: Outcome::Refused(refusal),
             ..
-        } => Err(refusal.into()),
+        } => Err((*refusal).into()),
         Verdict::Judged {
             outcome: Outcome::DeadLetter { error },
             seq,
@@ -423,7 +421,7 @@ mod tests {
         let rows = [
             Row::Judged(ids(), judged(applied, false)),
             Row::Judged(ids(), judged(Outcome::APPLIED, true)),
-            Row::Judged(ids(), judged(Outcome::Refused(refusal), false)),
+            Row::Judged(ids(), judged(Outcome::Refused(refusal.into()), false)),
             Row::Rejected(Refusal::new(Code::MalformedRow, "the row is not JSON").into(), 7),
         ];
         let mut out = Vec::new();

@@ -25,6 +25,7 @@ mod availability;
 mod body;
 mod catalogue;
 mod changes;
+mod counts;
 mod dead_letters;
 mod described;
 mod drift;

@@ -1,6 +1,7 @@
 //! Reservations: hold, look, confirm, cancel, extend; and the promises that no longer fit.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
@@ -284,7 +285,7 @@ async fn carry_out(
     warehouse: &Warehouse,
     id: &Id,
     command: BasketCommand,
-    trace: Option<Box<str>>,
+    trace: Option<Arc<str>>,
 ) -> Answer<Basket> {
     let mut permit = door.valve.permit();
     permit.take_events(1)?;

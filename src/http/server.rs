@@ -41,7 +41,7 @@ pub(super) async fn run(
     let places = places(options.max_connections);
     let all = u32::try_from(places.available_permits()).unwrap_or(u32::MAX);
     let options = Arc::new(options);
-    let builder = Arc::new(builder(&options));
+    let builder = Arc::new(builder());
     loop {
         let accepted = tokio::select! {
             biased;
@@ -111,14 +111,13 @@ pub(super) async fn stopped(shutdown: &mut watch::Receiver<bool>) {
     let _ = shutdown.wait_for(|stop| *stop).await;
 }
 
-fn builder(options: &HttpOptions) -> auto::Builder<TokioExecutor> {
+fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
-        .timer(TokioTimer::new())
         .pipeline_flush(true)
-        // hyper's own clock runs from the end of one request to the head of the next, pauses included.
-        .header_read_timeout(options.idle_timeout.max(options.header_timeout))
+        // A connection's own watch minds slow heads (`Activity`): hyper's would set a timer for every request.
+        .header_read_timeout(None)
         .max_buf_size(MAX_HEAD_BYTES)
         .half_close(false);
     builder

@@ -1,4 +1,5 @@
-//! A connection's socket: it notes when bytes pass, and has the last word where no request has come of them.
+//! A connection's socket: it notes when bytes of an answer leave (bytes that arrive do not count: a head that comes byte by byte
+//! must not keep its connection), and has the last word where no request has come of them.
 //!
 //! A head that is too large, or is no HTTP, never becomes a request: hyper gives the connection up, and what it would answer stays
 //! in its buffer. Here the caller gets the problem that the contract promises, and what it is still sending is read for a moment, so
@@ -27,7 +28,7 @@ const REST_WITHIN: Duration = Duration::from_secs(1);
 /// What one connection does, seen by its own watch.
 pub(super) struct Activity {
     start: Instant,
-    /// Milliseconds after `start` of the last byte in or out.
+    /// Milliseconds after `start` of the last answer, or the last byte of one.
     last_ms: AtomicU64,
     /// Requests begun, so that a connection that never spoke is told from one that paused.
     begun: AtomicU32,
@@ -73,7 +74,7 @@ impl Activity {
         if self.begun.load(Ordering::Relaxed) == 0 {
             self.start + header
         } else {
-            last + idle
+            last + idle.max(header)
         }
     }
 }
@@ -123,11 +124,7 @@ impl Watched {
 
 impl AsyncRead for Watched {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let read = self.stream()?.poll_read(cx, buf);
-        if read.is_ready() {
-            self.activity.touch();
-        }
-        read
+        self.stream()?.poll_read(cx, buf)
     }
 }
 

@@ -55,7 +55,7 @@ const KINDS: &[(&str, u32)] = &[
 /// Decodes the rows of one request; remembers the ids that repeat from row to row, so that they are made once.
 pub struct Decoder<'w> {
     warehouses: &'w BTreeMap<Id, Arc<Warehouse>>,
-    trace: Option<Box<str>>,
+    trace: Option<Arc<str>>,
     source: Option<Id>,
     warehouse: Option<Id>,
     scratch: Vec<u8>,
@@ -191,7 +191,7 @@ impl<'w> Decoder<'w> {
             actor: check::optional_text(row.attribute(Attribute::Actor), "/actor")?,
             reason: check::optional_text(row.field(Field::Reason), "/data/reason")?,
             document: check::optional_text(row.field(Field::Document), "/data/document")?,
-            trace: trace.or_else(|| self.trace.clone()),
+            trace: trace.map(Into::into).or_else(|| self.trace.clone()),
             extensions: extensions(&row.extensions)?,
             fingerprint: 0,
         })

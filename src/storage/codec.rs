@@ -11,6 +11,7 @@ mod change;
 mod fact;
 mod offer;
 mod state;
+mod trace;
 
 use std::fmt;
 

@@ -29,34 +29,35 @@ const VOIDED_SEED: u64 = 0x766f_6964;
 /// Facts in one generation, as a power of two.
 pub const GENERATION_BITS: u32 = 18;
 
-fn joined(warehouse: &str, source: &str, id: &str) -> SmallVec<[u8; 392]> {
-    let mut text = SmallVec::new();
+/// Hashes three texts as one. They are joined where they are hashed: handing the joined text on would copy all of its room.
+fn joined(warehouse: &str, source: &str, id: &str, hash: impl FnOnce(&[u8]) -> u64) -> u64 {
+    let mut text: SmallVec<[u8; 392]> = SmallVec::new();
     text.extend_from_slice(warehouse.as_bytes());
     text.push(SEPARATOR);
     text.extend_from_slice(source.as_bytes());
     text.push(SEPARATOR);
     text.extend_from_slice(id.as_bytes());
-    text
+    hash(&text)
 }
 
 /// The hash under which an event's id is remembered: XXH3-64 of (warehouse, source, id).
 pub fn hash(warehouse: &str, source: &str, id: &str) -> u64 {
-    xxh3_64(&joined(warehouse, source, id))
+    joined(warehouse, source, id, xxh3_64)
 }
 
 /// The mark under which it is remembered that an event has been taken back; it leads to the void's fact.
 pub fn voided_hash(warehouse: &str, source: &str, id: &str) -> u64 {
-    xxh3_64_with_seed(&joined(warehouse, source, id), VOIDED_SEED)
+    joined(warehouse, source, id, |text| xxh3_64_with_seed(text, VOIDED_SEED))
 }
 
 /// The hash under which the ledger's runs know a SKU. Unlike a [`SkuIndex`] it is the same in every life of the process.
 pub(crate) fn sku_hash(warehouse: &str, sku: &str) -> u64 {
-    xxh3_64(&joined(warehouse, sku, ""))
+    joined(warehouse, sku, "", xxh3_64)
 }
 
 /// The hash under which the runs list what a warehouse ignored, for one reason or for any.
 pub(crate) fn noted_hash(warehouse: &str, why: Option<Why>) -> u64 {
-    xxh3_64(&joined(warehouse, why.map_or("", Why::as_str), ""))
+    joined(warehouse, why.map_or("", Why::as_str), "", xxh3_64)
 }
 
 /// What the memory says of a hash.
@@ -188,8 +189,13 @@ impl Generation {
         if let Some((why, warehouse)) = noted {
             self.noted.write().push(Noted { offset, why, warehouse });
         }
-        self.newest.fetch_max(recorded.0, Ordering::Relaxed);
-        self.end.fetch_max(seq + 1, Ordering::Release);
+        // One writer: what it reads is what it wrote.
+        if recorded.0 > self.newest.load(Ordering::Relaxed) {
+            self.newest.store(recorded.0, Ordering::Relaxed);
+        }
+        if seq >= self.end.load(Ordering::Relaxed) {
+            self.end.store(seq + 1, Ordering::Release);
+        }
     }
 
     /// Sequences of a SKU's facts below `below`, newest first.

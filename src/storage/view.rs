@@ -260,9 +260,31 @@ impl View {
 
 /// The fold. Only the journal's thread calls these, and the start before that thread exists.
 impl View {
-    /// Folds one durable fact, which its decider has described.
+    /// Folds durable facts, which their deciders have described: the first has the sequence `seq`, the others follow.
+    pub(crate) fn fold_all(&self, facts: impl Iterator<Item = Folded>, mut seq: u64) {
+        let mut generation = None;
+        for folded in facts {
+            // A sealed one remembers by itself.
+            if generation
+                .as_ref()
+                .is_none_or(|of: &Arc<Generation>| of.number != seq >> self.generation_bits)
+            {
+                generation = self.generation(seq);
+            }
+            if let Some(generation) = &generation {
+                self.remember(generation, &folded, seq);
+            }
+            self.fold_state(folded, seq);
+            seq += 1;
+        }
+    }
+
+    /// As [`View::fold_all`], for one fact.
     pub(crate) fn fold(&self, folded: Folded, seq: u64) {
-        self.remember(&folded, seq);
+        self.fold_all(std::iter::once(folded), seq);
+    }
+
+    fn fold_state(&self, folded: Folded, seq: u64) {
         self.letter(&folded, seq);
         match folded.fold {
             Fold::Sku {
@@ -366,10 +388,7 @@ impl View {
         }
     }
 
-    fn remember(&self, folded: &Folded, seq: u64) {
-        let Some(generation) = self.generation(seq) else {
-            return;
-        };
+    fn remember(&self, generation: &Generation, folded: &Folded, seq: u64) {
         for hash in [folded.id, folded.voids].into_iter().flatten() {
             generation.remember(hash, seq, folded.keep_forever);
         }

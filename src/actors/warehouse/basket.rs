@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::super::answers::BasketAnswer;
 use super::super::batch::Ticket;
 use super::super::desk::{Prepared, apply};
-use super::super::draft::{BasketAnswer, SkuFact};
+use super::super::draft::SkuFact;
 use super::State;
 use super::ops::{BasketCommand, Borrowed, node_origin};
 use crate::domain::event::Origin;

@@ -11,6 +11,7 @@
 //! the domain judge a basket as one pure function over all its SKUs (ADR 3).
 
 mod basket;
+mod inbox;
 mod ops;
 mod place;
 mod rows;
@@ -20,7 +21,6 @@ mod tick;
 mod turn;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -28,15 +28,18 @@ use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::watch;
 
 pub use self::basket::judge;
+use self::inbox::Work;
+pub use self::inbox::{Inbox, Work as Incoming};
 use self::ops::Operation;
 pub use self::ops::{BasketCommand, Command, SkuSetting};
 use self::place::Place;
 pub use self::rows::REPLAYED;
 use self::stumble::Stumble;
 use self::turn::Turn;
+use super::answers::{Heard, Marks, Settled};
 use super::batch::Ticket;
-use super::desk::Desk;
-use super::draft::{Draft, Settled};
+use super::desk::{Desk, Prepared};
+use super::draft::Draft;
 use super::shared::Shared;
 use super::supervise::{Restarts, SKUS};
 use crate::domain::offer::Offer;
@@ -49,13 +52,14 @@ use crate::storage::append::SkuIndex;
 /// How often deadlines, midnight and sleepers are looked at.
 pub const TICK_MS: u64 = 200;
 
+/// A draft is sent when it has so many bytes of facts, however much is still to be done: the journal can begin.
+const DRAFT_BYTES: usize = 256 << 10;
+
 /// What a warehouse is told.
 pub enum Msg {
-    /// Rows of a batch, as a range of its working order.
-    Events(Arc<Ticket>, Range<u32>),
-    /// A command about a reservation or a setting.
-    Command(Box<Command>),
-    /// A journal message of this warehouse is durable.
+    /// Something is in the inbox, or something awaited is durable.
+    Look,
+    /// A journal message of one of its SKUs is durable.
     Settled(Settled),
     /// A SKU gives its working copy back.
     Returned {
@@ -82,6 +86,8 @@ pub struct Args {
     pub warehouse: Id,
     /// The sign of its life.
     pub life: watch::Receiver<()>,
+    /// Where its work comes in.
+    pub inbox: Arc<Inbox>,
 }
 
 /// An id whose verdict is not durable yet, and the copies that wait for it.
@@ -93,7 +99,14 @@ struct InFlight {
 /// A reservation's working copy, while facts of it are in flight.
 struct Working {
     reservation: Arc<Reservation>,
-    in_flight: u32,
+    /// The number of the journal message with its newest fact.
+    touched: u64,
+}
+
+/// A journal message of its own that is not known to be durable, and what is in flight with it.
+struct Sent {
+    number: u64,
+    marks: Marks,
 }
 
 /// What it keeps.
@@ -108,10 +121,26 @@ pub struct State {
     tomorrow: Time,
     /// The epoch whose view the working copies were built from.
     epoch: u64,
+    inbox: Arc<Inbox>,
+    /// What was taken out of the inbox, to be done; empty between messages.
+    work: Vec<Work>,
+    /// What has been decided and not yet sent: one record, so that an expiry and what relies on it stand together. Empty between
+    /// messages.
+    draft: Draft,
+    /// The number that the draft will have as a journal message.
+    number: u64,
+    /// The newest of its own journal messages that is known to be durable.
+    durable: u64,
+    /// Its own journal messages after that, oldest first.
+    sent: VecDeque<Sent>,
+    /// Rows of one run, on their way to their SKU; empty between runs.
+    rows: Vec<Prepared>,
     /// SKUs with a working copy, an actor, or work that waits. All others are read from the view when needed.
-    places: HashMap<SkuIndex, Place, foldhash::fast::FixedState>,
+    places: HashMap<SkuIndex, Box<Place>, foldhash::fast::FixedState>,
     /// Ids in flight.
     in_flight: HashMap<u64, InFlight, foldhash::fast::FixedState>,
+    /// How many rows wait for one of them.
+    copies: usize,
     /// Reservations ahead of the disk.
     baskets: HashMap<Id, Working>,
     /// Commands that wait for an earlier one of the same reservation.
@@ -125,8 +154,6 @@ pub struct State {
     deadlines: BTreeSet<(Time, Id)>,
     /// Reservations whose expiry has panicked, to be tried again.
     stumbles: HashMap<Id, Stumble>,
-    /// What an expiry decided, with all that is decided after it in this message: one record. Empty between messages.
-    joined: Option<Draft>,
     /// SKUs still to be told that the day, or a buffer, has turned.
     turning: VecDeque<(SkuIndex, Turn)>,
     /// The newest fact of the warehouse of which all SKUs were told.
@@ -159,8 +186,7 @@ impl Actor for Warehouse {
     async fn handle(&self, _: ActorRef<Msg>, message: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
         state.look_at_epoch();
         match message {
-            Msg::Events(ticket, range) => state.on_events(&ticket, range),
-            Msg::Command(command) => state.on_command(command),
+            Msg::Look => state.on_look(),
             Msg::Settled(settled) => state.on_settled(settled),
             Msg::Returned { sku, epoch, stock } => state.on_returned(sku, epoch, stock),
             Msg::Rebuilt(sku, epoch) => state.on_rebuilt(sku, epoch),
@@ -189,7 +215,12 @@ impl Actor for Warehouse {
 
 impl State {
     fn from_view(myself: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
-        let Args { shared, warehouse, life } = args;
+        let Args {
+            shared,
+            warehouse,
+            life,
+            inbox,
+        } = args;
         let epoch = shared.journal.epoch();
         let site = shared.store.view().warehouses().get(&warehouse).cloned();
         let site = site.ok_or_else(|| format!("warehouse {warehouse} is not in the view"))?;
@@ -204,6 +235,14 @@ impl State {
         });
         let mut state = State {
             myself,
+            inbox,
+            work: Vec::new(),
+            draft: Draft::new(warehouse.clone()),
+            number: 1,
+            durable: 0,
+            sent: VecDeque::new(),
+            rows: Vec::new(),
+            copies: 0,
             desk: Desk {
                 shared: shared.clone(),
                 warehouse,
@@ -225,7 +264,6 @@ impl State {
             next_operation: 0,
             deadlines,
             stumbles: HashMap::new(),
-            joined: None,
             turning: VecDeque::new(),
             told: 0,
             runnable: Vec::new(),
@@ -254,46 +292,52 @@ impl State {
         now
     }
 
-    /// What ends every message: queues go on, and barriers follow what was sent.
+    /// All that has come since the last look, in its order and with one stamp.
+    fn on_look(&mut self) {
+        let mut work = std::mem::take(&mut self.work);
+        self.inbox.take(&mut work);
+        self.settle();
+        let now = self.stamp();
+        self.expire_due(now);
+        let sources = self.shared.sources.load_full();
+        for work in work.drain(..) {
+            match work {
+                Work::Events(ticket, range) => self.on_events(&ticket, range, now, &sources),
+                Work::Command(command) => self.on_command(command, now),
+            }
+            if self.draft.bytes() >= DRAFT_BYTES {
+                self.flush();
+            }
+        }
+        self.work = work;
+        self.turn_on();
+    }
+
+    /// What ends every message: queues go on, all that was decided is sent, and barriers follow it.
     fn finish(&mut self) {
         self.run();
         self.flush();
         self.barriers();
-    }
-
-    fn draft(&self) -> Draft {
-        Draft::new(self.desk.warehouse.clone())
-    }
-
-    /// Sends a draft to the journal; its SKUs have one message more in flight.
-    fn send(&mut self, draft: Draft) {
-        for sku in draft.touched() {
-            if let Some(place) = self.places.get_mut(sku) {
-                place.in_flight += 1;
-                place.idle_s = 0;
-            }
-        }
-        match &mut self.joined {
-            Some(joined) => joined.append(draft),
-            None => draft.send(&self.shared, self.epoch, Some(self.myself.clone())),
+        let awaited = |sent: &Sent| !sent.marks.frees.is_empty();
+        if self.copies > 0 || !self.turning.is_empty() || self.sent.iter().any(awaited) {
+            self.inbox.await_more_than(self.durable, &self.myself);
         }
     }
 
-    /// Sends an expiry's draft in one message with all that is decided after it before [`State::flush`]: what relies on the ended
-    /// claim stands in the same record as the end.
-    fn send_with_what_follows(&mut self, draft: Draft) {
-        if !draft.is_empty() {
-            let nothing = self.draft();
-            self.joined.get_or_insert(nothing);
-            self.send(draft);
-        }
-    }
-
-    /// What was joined goes to the journal: before anybody else may decide on top of it, and at the end of the message.
+    /// Sends what has been decided to the journal, as one message.
     fn flush(&mut self) {
-        if let Some(joined) = self.joined.take() {
-            joined.send(&self.shared, self.epoch, Some(self.myself.clone()));
+        if self.draft.is_empty() {
+            return;
         }
+        let mut draft = std::mem::replace(&mut self.draft, Draft::new(self.desk.warehouse.clone()));
+        let marks = draft.take_marks();
+        self.sent.push_back(Sent {
+            number: self.number,
+            marks,
+        });
+        let heard = Heard::Warehouse(self.inbox.clone(), self.myself.clone(), self.number);
+        self.number += 1;
+        draft.send(&self.shared, self.epoch, heard);
     }
 
     /// A reservation as it is, the disk's last word or ahead of it.
@@ -320,41 +364,55 @@ impl State {
         let reservation = Arc::new(after);
         let working = self.baskets.entry(reservation.id.clone()).or_insert_with(|| Working {
             reservation: reservation.clone(),
-            in_flight: 0,
+            touched: 0,
         });
         working.reservation = reservation.clone();
-        working.in_flight += 1;
+        working.touched = self.number;
         reservation
     }
 
-    fn on_settled(&mut self, settled: Settled) {
-        if settled.epoch != self.epoch {
-            return;
-        }
-        for sku in settled.skus {
-            if let Some(place) = self.places.get_mut(&sku) {
-                place.settled();
-            }
-        }
-        for id in settled.baskets {
-            if let Some(working) = self.baskets.get_mut(&id) {
-                working.in_flight -= 1;
-                if working.in_flight == 0 {
+    /// Forgets what is no longer ahead of the disk; copies of ids that were in flight are judged.
+    fn settle(&mut self) {
+        let durable = self.inbox.newest_durable();
+        self.durable = durable;
+        let mut copies = Vec::new();
+        while let Some(sent) = self.sent.front()
+            && sent.number <= durable
+            && let Some(sent) = self.sent.pop_front()
+        {
+            let Marks { ids, baskets, frees } = sent.marks;
+            for id in baskets {
+                if self.baskets.get(&id).is_some_and(|working| working.touched <= durable) {
                     self.baskets.remove(&id);
                 }
             }
+            self.free.extend(frees);
+            self.landed(ids, &mut copies);
         }
-        self.free.extend(settled.frees);
+        self.on_copies(copies);
+    }
+
+    fn on_settled(&mut self, settled: Settled) {
+        self.settle();
+        if settled.epoch != self.epoch {
+            return;
+        }
+        if let Some(place) = self.places.get_mut(&settled.sku) {
+            place.settled();
+        }
         let mut copies = Vec::new();
-        for id in settled.ids {
+        self.landed(settled.ids, &mut copies);
+        self.on_copies(copies);
+    }
+
+    /// Ids are no longer in flight; who waited for them goes on.
+    fn landed(&mut self, ids: Vec<u64>, copies: &mut Vec<(Arc<Ticket>, u32)>) {
+        for id in ids {
             if let Some(mark) = self.in_flight.remove(&id) {
+                self.copies -= mark.copies.len();
                 copies.extend(mark.copies);
             }
         }
-        if !copies.is_empty() {
-            self.on_copies(copies);
-        }
-        self.turn_on();
     }
 
     /// The epoch is read and not told: a message that comes late, twice, or to a predecessor must not roll back what was decided
@@ -377,13 +435,14 @@ impl State {
         self.actors.clear();
         self.places.clear();
         self.in_flight.clear();
+        self.copies = 0;
+        self.sent.clear();
         self.baskets.clear();
         self.busy.clear();
         self.operations.clear();
         self.free.clear();
         self.turning.clear();
         self.stumbles.clear();
-        self.joined = None;
         self.deadlines.clear();
         let deadlines = &mut self.deadlines;
         self.shared.store.view().each_held(&self.desk.warehouse, |basket| {
@@ -407,6 +466,7 @@ impl State {
 /// A warehouse that dies takes its awake SKUs with it.
 impl Drop for State {
     fn drop(&mut self) {
+        self.inbox.close();
         self.count_out();
     }
 }

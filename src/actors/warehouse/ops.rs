@@ -7,9 +7,10 @@ use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use super::super::answers::{BasketReply, Reply, SettingReply};
 use super::super::batch::Ticket;
 use super::super::desk::Prepared;
-use super::super::draft::{BasketReply, Draft, Reply, SettingReply};
+use super::super::draft::Draft;
 use super::State;
 use super::place::{Copy, Waiting};
 use super::stumble::said;
@@ -192,9 +193,7 @@ impl Operation {
 }
 
 impl State {
-    pub(super) fn on_command(&mut self, command: Box<Command>) {
-        let now = self.stamp();
-        self.expire_due(now);
+    pub(super) fn on_command(&mut self, command: Box<Command>, now: Time) {
         match *command {
             Command::Configured => self.on_configured(),
             Command::Configure { site, origin, reply } => {
@@ -320,34 +319,35 @@ impl State {
     }
 
     pub(super) fn perform(&mut self, mut operation: Operation) {
+        let mark = self.draft.mark();
         let mut borrowed = Borrowed {
             now: operation.now,
             copies: std::mem::take(&mut operation.copies),
-            draft: self.draft(),
+            draft: std::mem::replace(&mut self.draft, Draft::new(self.desk.warehouse.clone())),
         };
         let (work, skus) = (&mut operation.work, &operation.skus);
         let performed = catch_unwind(AssertUnwindSafe(|| self.carry_out(work, skus, &mut borrowed)));
+        self.draft = borrowed.draft;
         if let Err(panic) = performed {
-            // Nothing of it was sent; the copies may be half changed, and are read from the view again.
+            // Nothing of it is sent; the copies may be half changed, and are read from the view again.
+            self.draft.back_to(mark);
             operation.skus.iter().for_each(|sku| self.lose(*sku));
             self.stumbled(operation, said(panic.as_ref()));
             return;
         }
+        let number = self.number;
         for (sku, stock) in borrowed.copies {
-            self.place(sku).copy = Copy::Here(stock);
+            let place = self.place(sku);
+            place.copy = Copy::Here(stock);
+            place.touched = number;
+            place.idle_s = 0;
             self.runnable.push(sku);
         }
         match operation.work {
-            Work::Expire { id } => {
-                self.stumbles.remove(&id);
-                self.send_with_what_follows(borrowed.draft);
-            }
-            Work::Basket { id, .. } => {
-                self.send(borrowed.draft);
-                // Not at once: a long queue of commands would be as deep a stack.
-                self.free.push(id);
-            }
-            Work::Sale { .. } | Work::Sku { .. } | Work::Configure { .. } | Work::Turn { .. } => self.send(borrowed.draft),
+            Work::Expire { id } => drop(self.stumbles.remove(&id)),
+            // Not at once: a long queue of commands would be as deep a stack.
+            Work::Basket { id, .. } => self.free.push(id),
+            Work::Sale { .. } | Work::Sku { .. } | Work::Configure { .. } | Work::Turn { .. } => {}
         }
     }
 

@@ -4,16 +4,17 @@
 //! once. Operations enter the queues of all their SKUs at once, in the warehouse's one order, so they cannot wait for each
 //! other in a circle.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use ractor::ActorRef;
 
 use super::super::batch::Ticket;
 use super::super::desk::Prepared;
-use super::super::draft::Draft;
+use super::super::shared::Shared;
 use super::super::sku;
 use super::{Msg, State};
 use crate::domain::stock::Stock;
@@ -26,7 +27,7 @@ pub enum Copy {
     Here(Option<Stock>),
     /// With its actor.
     Awake,
-    /// Asked back from its actor; nothing has been sent since.
+    /// Asked back from its actor, which has work; nothing has been sent since.
     Recalled,
     /// With an operation over several SKUs.
     Lent,
@@ -47,6 +48,12 @@ pub enum Waiting {
 pub struct Awake {
     /// Its door.
     pub actor: ActorRef<sku::Msg>,
+    /// Where the copy lies.
+    pub copy: sku::Slot,
+    /// How many messages of work it was sent …
+    pub sent: u64,
+    /// … and how many it has done.
+    pub done: Arc<AtomicU64>,
     /// The id of the event that it is deciding.
     pub deciding: Arc<AtomicU64>,
     /// What was sent to it and is not yet known to be durable, oldest first.
@@ -61,7 +68,9 @@ pub struct Place {
     pub queue: VecDeque<Waiting>,
     /// The actor, while it is awake.
     pub awake: Option<Awake>,
-    /// Journal messages that touch it and are not durable yet.
+    /// The number of the warehouse's newest journal message that touches it.
+    pub touched: u64,
+    /// Journal messages of its actor that are not durable yet.
     pub in_flight: u32,
     /// The id of an event that has panicked here, and how often.
     pub suspect: Option<(u64, u32)>,
@@ -71,8 +80,6 @@ pub struct Place {
     pub idle_s: u32,
     /// What its actor died of last.
     pub last_error: String,
-    /// Recalled to sleep, not for an operation.
-    pub falling_asleep: bool,
 }
 
 impl Place {
@@ -82,16 +89,29 @@ impl Place {
             while awake
                 .outstanding
                 .front()
-                .is_some_and(|(ticket, rows)| rows.iter().all(|prepared| ticket.verdict(prepared.row).is_some()))
+                .is_some_and(|(ticket, rows)| rows.iter().all(|prepared| ticket.is_answered(prepared.row)))
             {
                 awake.outstanding.pop_front();
             }
         }
     }
 
-    /// Whether nothing is known here that the view does not know.
-    pub(super) fn at_rest(&self) -> bool {
+    /// Whether it is awake, and its actor has done all that it was sent.
+    pub(super) fn is_idle(&self) -> bool {
+        let done = |awake: &Awake| awake.done.load(Ordering::Acquire) == awake.sent;
+        self.awake.as_ref().is_some_and(done)
+    }
+
+    /// Whether it sleeps, and has something of its own to mind.
+    pub(super) fn is_restless(&self, wake_rate: u32) -> bool {
+        let Copy::Here(stock) = &self.copy else { return false };
+        self.suspect.is_some() || self.heat >= wake_rate || stock.as_ref().is_some_and(minds_something)
+    }
+
+    /// Whether nothing is known here that the view does not know, the warehouse's messages up to `durable` being in it.
+    pub(super) fn at_rest(&self, durable: u64) -> bool {
         self.in_flight == 0
+            && self.touched <= durable
             && self.awake.is_none()
             && self.queue.is_empty()
             && self.suspect.is_none()
@@ -102,27 +122,14 @@ impl Place {
 impl State {
     /// The place of a SKU, read from the view when it is not here.
     pub(super) fn place(&mut self, sku: SkuIndex) -> &mut Place {
-        let shared = &self.shared;
-        self.places.entry(sku).or_insert_with(|| Place {
-            copy: Copy::Here(shared.store.view().stock(sku)),
-            queue: VecDeque::new(),
-            awake: None,
-            in_flight: 0,
-            suspect: None,
-            heat: 0,
-            idle_s: 0,
-            falling_asleep: false,
-            last_error: String::new(),
-        })
+        place_in(&mut self.places, &self.shared, sku)
     }
 
     /// Lets the queues of all SKUs that may go on do so. Every handler ends with it.
     pub(super) fn run(&mut self) {
         loop {
             while let Some(sku) = self.runnable.pop() {
-                let mut draft = self.draft();
-                while self.step(sku, &mut draft) {}
-                self.send(draft);
+                while self.step(sku) {}
                 self.wake_if_needed(sku);
             }
             match self.free.pop() {
@@ -133,19 +140,23 @@ impl State {
     }
 
     /// One step of one SKU's queue; whether there may be another.
-    fn step(&mut self, sku: SkuIndex, draft: &mut Draft) -> bool {
-        let place = self.place(sku);
+    fn step(&mut self, sku: SkuIndex) -> bool {
+        let place = place_in(&mut self.places, &self.shared, sku);
         let Some(waiting) = place.queue.pop_front() else {
             return false;
         };
+        // An actor with nothing to do needs not be asked for the copy.
+        if matches!((&waiting, &place.copy), (Waiting::Operation(_), Copy::Awake))
+            && place.is_idle()
+            && let Some(awake) = &place.awake
+        {
+            place.copy = Copy::Here(awake.copy.lock().take());
+        }
         match (waiting, &place.copy) {
-            (Waiting::Row(ticket, prepared), Copy::Here(_)) => self.decide_here(sku, &ticket, *prepared, draft),
+            (Waiting::Row(ticket, prepared), Copy::Here(_)) => self.decide_here(sku, &ticket, &mut vec![*prepared]),
             (Waiting::Row(ticket, prepared), Copy::Awake) => self.forward(sku, &ticket, vec![*prepared]),
             (Waiting::Operation(number), Copy::Here(_)) => {
                 if let Copy::Here(stock) = std::mem::replace(&mut place.copy, Copy::Lent) {
-                    // What was decided before must reach the journal before what the operation decides.
-                    let before = std::mem::replace(draft, self.draft());
-                    self.send(before);
                     self.lend(number, sku, stock);
                 }
             }
@@ -161,30 +172,39 @@ impl State {
         true
     }
 
-    /// Decides a row in place. A panic here is the event's first; it is tried again where it can hurt only its own SKU.
-    pub(super) fn decide_here(&mut self, sku: SkuIndex, ticket: &Arc<Ticket>, prepared: Prepared, draft: &mut Draft) {
-        let desk = self.desk.clone();
-        let place = self.place(sku);
+    /// Decides rows in place, in order. A panic here is the event's first; it is tried again where it can hurt only its own SKU,
+    /// and what follows it waits.
+    pub(super) fn decide_here(&mut self, sku: SkuIndex, ticket: &Arc<Ticket>, rows: &mut Vec<Prepared>) {
+        let place = place_in(&mut self.places, &self.shared, sku);
         let Copy::Here(stock) = &mut place.copy else {
-            place.queue.push_back(Waiting::Row(ticket.clone(), Box::new(prepared)));
+            for prepared in rows.drain(..) {
+                place.queue.push_back(Waiting::Row(ticket.clone(), Box::new(prepared)));
+            }
             return;
         };
-        let mut working = stock.take();
-        let mark = draft.mark();
-        let decided = catch_unwind(AssertUnwindSafe(|| {
-            desk.decide(&mut working, ticket, &prepared, draft);
-            working
-        }));
-        match decided {
-            Ok(working) => place.copy = Copy::Here(working),
-            Err(_) => {
-                tracing::error!(sku = %ticket.event(prepared.row).sku, "deciding an event panicked; its SKU is rebuilt and gets an actor");
-                draft.back_to(mark);
-                place.suspect = Some((prepared.id, 1));
-                place.queue.push_front(Waiting::Row(ticket.clone(), Box::new(prepared)));
-                self.lose(sku);
+        place.touched = self.number;
+        place.idle_s = 0;
+        let (desk, draft) = (&self.desk, &mut self.draft);
+        let (mut decided, mut mark) = (0, draft.mark());
+        let whole = catch_unwind(AssertUnwindSafe(|| {
+            for prepared in &*rows {
+                desk.decide(stock, ticket, prepared, draft);
+                decided += 1;
+                mark = draft.mark();
             }
+        }));
+        if whole.is_ok() {
+            return rows.clear();
         }
+        let killer = &rows[decided];
+        tracing::error!(sku = %ticket.event(killer.row).sku, "deciding an event panicked; its SKU is rebuilt and gets an actor");
+        self.draft.back_to(mark);
+        place.suspect = Some((killer.id, 1));
+        for prepared in rows.drain(decided..).rev() {
+            place.queue.push_front(Waiting::Row(ticket.clone(), Box::new(prepared)));
+        }
+        rows.clear();
+        self.lose(sku);
     }
 
     /// The working copy is void: once all that was sent before is in the view, it is read from there.
@@ -204,13 +224,17 @@ impl State {
         }
     }
 
-    /// Sends rows to an awake SKU.
+    /// Sends rows to an awake SKU. What was decided about it here must reach the journal before what it decides.
     pub(super) fn forward(&mut self, sku: SkuIndex, ticket: &Arc<Ticket>, rows: Vec<Prepared>) {
+        if self.place(sku).touched == self.number {
+            self.flush();
+        }
         let offer = Arc::clone(&self.desk.offer);
         let place = self.place(sku);
         let Some(awake) = &mut place.awake else { return };
         place.in_flight += 1;
         place.idle_s = 0;
+        awake.sent += 1;
         let kept = rows.iter().map(|prepared| prepared.again()).collect();
         awake.outstanding.push_back((ticket.clone(), kept));
         // An actor that has just died is rebuilt, and its outstanding rows are sent again.
@@ -221,7 +245,7 @@ impl State {
         });
     }
 
-    pub(super) fn recall(&mut self, sku: SkuIndex) {
+    fn recall(&mut self, sku: SkuIndex) {
         let place = self.place(sku);
         if let Some(awake) = &place.awake {
             place.copy = Copy::Recalled;
@@ -235,32 +259,20 @@ impl State {
             return;
         }
         self.place(sku).copy = Copy::Here(stock);
-        self.fall_asleep(sku);
         self.runnable.push(sku);
     }
 
     /// Gives the copy to an actor of its own when the SKU has something to mind, or back to the one it has.
-    pub(super) fn wake_if_needed(&mut self, sku: SkuIndex) {
-        let tuning = self.shared.tuning;
+    fn wake_if_needed(&mut self, sku: SkuIndex) {
+        let rate = self.shared.tuning.wake_rate_per_s;
         let place = self.place(sku);
-        if !place.queue.is_empty() || !matches!(place.copy, Copy::Here(_)) {
+        if !place.queue.is_empty() {
             return;
         }
-        if place.awake.is_some() {
-            // From here on it may send by itself.
-            self.flush();
-        }
-        let place = self.place(sku);
-        let Copy::Here(stock) = &mut place.copy else { return };
-        if let Some(awake) = &place.awake {
-            // It cannot be gone without our hearing of it; then the copy is rebuilt from the view.
-            let _ = awake.actor.cast(sku::Msg::Give(stock.take()));
+        if let (Copy::Here(stock), Some(awake)) = (&mut place.copy, &place.awake) {
+            *awake.copy.lock() = stock.take();
             place.copy = Copy::Awake;
-            return;
-        }
-        let minds =
-            place.suspect.is_some() || place.heat >= tuning.wake_rate_per_s || stock.as_ref().is_some_and(minds_something);
-        if minds && self.shared.counters.awake.load(Ordering::Relaxed) < tuning.awake_max {
+        } else if place.is_restless(rate) && self.shared.counters.awake.load(Ordering::Relaxed) < self.shared.tuning.awake_max {
             self.wake(sku);
         }
     }
@@ -269,20 +281,20 @@ impl State {
         let Some((_, id)) = self.shared.store.view().keys().names(sku) else {
             return;
         };
-        self.flush();
         let (desk, epoch, warehouse) = (self.desk.clone(), self.epoch, self.myself.clone());
-        let deciding = Arc::new(AtomicU64::new(0));
+        let (deciding, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let place = self.place(sku);
         let Copy::Here(stock) = &mut place.copy else { return };
-        let stock = stock.take();
+        let copy = Arc::new(Mutex::new(stock.take()));
         let args = sku::Args {
             desk,
             sku: id,
             index: sku,
             epoch,
-            stock: stock.clone(),
+            copy: copy.clone(),
             warehouse,
             deciding: deciding.clone(),
+            done: done.clone(),
         };
         match ractor::ActorRuntime::spawn_linked_instant(None, sku::Sku, args, self.myself.get_cell()) {
             Ok((actor, _)) => {
@@ -290,6 +302,9 @@ impl State {
                 let place = self.place(sku);
                 place.awake = Some(Awake {
                     actor,
+                    copy,
+                    sent: 0,
+                    done,
                     deciding,
                     outstanding: VecDeque::new(),
                 });
@@ -299,10 +314,31 @@ impl State {
             // It goes on asleep, as before.
             Err(error) => {
                 tracing::error!(%error, "a SKU could not be given an actor");
-                self.place(sku).copy = Copy::Here(stock);
+                self.place(sku).copy = Copy::Here(copy.lock().take());
             }
         }
     }
+}
+
+/// The place of a SKU among its warehouse's.
+pub(super) fn place_in<'p>(
+    places: &'p mut HashMap<SkuIndex, Box<Place>, foldhash::fast::FixedState>,
+    shared: &Shared,
+    sku: SkuIndex,
+) -> &'p mut Place {
+    places.entry(sku).or_insert_with(|| {
+        Box::new(Place {
+            copy: Copy::Here(shared.store.view().stock(sku)),
+            queue: VecDeque::new(),
+            awake: None,
+            touched: 0,
+            in_flight: 0,
+            suspect: None,
+            heat: 0,
+            idle_s: 0,
+            last_error: String::new(),
+        })
+    })
 }
 
 /// Whether a SKU has something of its own to mind: a claim with a deadline, or a promise at risk.

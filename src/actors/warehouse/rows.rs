@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::super::batch::{Ticket, Verdict};
 use super::super::desk::{Prepared, VoidOf};
-use super::super::draft::{Draft, Reply, SkuFact};
+use super::super::draft::SkuFact;
 use super::super::shared::Sources;
 use super::ops::{Operation, Work};
 use super::place::{Copy, Waiting};
@@ -32,11 +32,9 @@ enum Known {
 }
 
 impl State {
-    pub(super) fn on_events(&mut self, ticket: &Arc<Ticket>, range: Range<u32>) {
-        let now = self.stamp();
-        self.expire_due(now);
-        let sources = self.shared.sources.load_full();
-        let mut draft = self.draft();
+    pub(super) fn on_events(&mut self, ticket: &Arc<Ticket>, range: Range<u32>, now: Time, sources: &Sources) {
+        let single = range.len() == 1;
+        self.draft.reserve(range.len());
         let mut at = range.start;
         while at < range.end {
             let sku = ticket.sku(ticket.row_at(at));
@@ -44,22 +42,20 @@ impl State {
             while end < range.end && ticket.sku(ticket.row_at(end)) == sku {
                 end += 1;
             }
-            if range.len() == 1 {
+            self.on_run(ticket, at..end, now, sources);
+            if single {
                 self.place(sku).heat += 1;
             }
-            self.on_run(ticket, at..end, now, &sources, &mut draft);
             at = end;
         }
-        self.send(draft);
     }
 
     /// Rows of one SKU.
-    fn on_run(&mut self, ticket: &Arc<Ticket>, run: Range<u32>, now: Time, sources: &Sources, draft: &mut Draft) {
+    fn on_run(&mut self, ticket: &Arc<Ticket>, run: Range<u32>, now: Time, sources: &Sources) {
         let sku = ticket.sku(ticket.row_at(run.start));
-        let mut for_actor = Vec::new();
         for at in run {
             let row = ticket.row_at(at);
-            let Known::New(id) = self.known(ticket, row, now, draft) else {
+            let Known::New(id) = self.known(ticket, row, now) else {
                 continue;
             };
             let Some(prepared) = self.prepare(ticket, row, id, now, sources) else {
@@ -70,33 +66,47 @@ impl State {
                 ..
             } = &ticket.event(row).what
             {
+                self.pass_on(sku, ticket);
                 let work = Work::Sale {
                     ticket: ticket.clone(),
                     prepared: Box::new(prepared),
                     reservation: reservation.clone(),
                 };
                 self.begin(Operation::new(work, now, vec![sku]));
-                continue;
-            }
-            let place = self.place(sku);
-            if !place.queue.is_empty() {
-                place.queue.push_back(Waiting::Row(ticket.clone(), Box::new(prepared)));
-                continue;
-            }
-            match place.copy {
-                Copy::Here(_) => self.decide_here(sku, ticket, prepared, draft),
-                Copy::Awake => for_actor.push(prepared),
-                _ => place.queue.push_back(Waiting::Row(ticket.clone(), Box::new(prepared))),
+            } else {
+                self.rows.push(prepared);
             }
         }
-        if !for_actor.is_empty() {
-            self.forward(sku, ticket, for_actor);
+        self.pass_on(sku, ticket);
+    }
+
+    /// Passes the rows of the run on: decided here, sent to the SKU's actor, or queued behind what waits already.
+    fn pass_on(&mut self, sku: SkuIndex, ticket: &Arc<Ticket>) {
+        if self.rows.is_empty() {
+            return;
         }
-        self.runnable.push(sku);
+        let mut rows = std::mem::take(&mut self.rows);
+        let place = self.place(sku);
+        match place.copy {
+            Copy::Here(_) if place.queue.is_empty() => {
+                self.decide_here(sku, ticket, &mut rows);
+                self.rows = rows;
+            }
+            Copy::Awake if place.queue.is_empty() => self.forward(sku, ticket, rows),
+            _ => {
+                let waiting = |prepared| Waiting::Row(ticket.clone(), Box::new(prepared));
+                place.queue.extend(rows.into_iter().map(waiting));
+            }
+        }
+        let rate = self.shared.tuning.wake_rate_per_s;
+        let place = self.place(sku);
+        if !place.queue.is_empty() || place.is_restless(rate) {
+            self.runnable.push(sku);
+        }
     }
 
     /// Looks an id up: in flight, remembered, or new. A new one is in flight from here on.
-    fn known(&mut self, ticket: &Arc<Ticket>, row: u32, now: Time, draft: &mut Draft) -> Known {
+    fn known(&mut self, ticket: &Arc<Ticket>, row: u32, now: Time) -> Known {
         let event = ticket.event(row);
         let id = hash(
             event.warehouse.as_str(),
@@ -105,6 +115,7 @@ impl State {
         );
         if let Some(mark) = self.in_flight.get_mut(&id) {
             mark.copies.push((ticket.clone(), row));
+            self.copies += 1;
             return Known::Settled;
         }
         match self
@@ -150,7 +161,7 @@ impl State {
                     "source {} has used the id {} before with other content (sequence {}): give a new event a new id",
                     event.origin.source, event.origin.id, fact.seq
                 );
-                self.refuse(ticket, row, now, Refusal::field(Code::IdReused, "/id", detail), draft);
+                self.refuse(ticket, row, now, Refusal::field(Code::IdReused, "/id", detail));
                 Known::Settled
             }
             Err(error) => {
@@ -192,6 +203,7 @@ impl State {
                 && let Some(mark) = self.in_flight.get_mut(&waits_for)
             {
                 mark.copies.push((ticket.clone(), row));
+                self.copies += 1;
                 self.in_flight.remove(&id);
                 return None;
             }
@@ -226,7 +238,7 @@ impl State {
     }
 
     /// A refusal that needs no look at the stock: recorded, and answered when it is durable.
-    pub(super) fn refuse(&mut self, ticket: &Arc<Ticket>, row: u32, now: Time, refusal: Refusal, draft: &mut Draft) {
+    pub(super) fn refuse(&mut self, ticket: &Arc<Ticket>, row: u32, now: Time, refusal: Refusal) {
         let (today, offer) = (self.today, Arc::clone(&self.desk.offer));
         let event = ticket.event(row);
         let sku = ticket.sku(row);
@@ -242,8 +254,8 @@ impl State {
                 (version, offer.after(stock, today, now))
             }),
         };
-        let outcome = Outcome::Refused(refusal);
-        let index = draft.sku(SkuFact {
+        let outcome = Outcome::Refused(refusal.into());
+        let index = self.draft.sku(SkuFact {
             sku: &event.sku,
             index: sku,
             version,
@@ -259,35 +271,26 @@ impl State {
             voids: None,
             keep_forever: false,
         });
-        draft.reply(Reply::Row {
-            ticket: ticket.clone(),
-            row,
-            index,
-            outcome,
-            version,
-            follow: None,
-        });
+        self.draft.verdict(ticket, row, index, outcome, version, None);
     }
 
     /// Copies of ids that were in flight: now that these are durable, they are looked up like any other.
     pub(super) fn on_copies(&mut self, copies: Vec<(Arc<Ticket>, u32)>) {
+        if copies.is_empty() {
+            return;
+        }
         let now = self.stamp();
         let sources = self.shared.sources.load_full();
-        let mut draft = self.draft();
         for (ticket, row) in copies {
             let at = ticket.place_of(row);
-            self.on_run(&ticket, at..at + 1, now, &sources, &mut draft);
+            self.on_run(&ticket, at..at + 1, now, &sources);
         }
-        self.send(draft);
     }
 
     /// An event that has killed its actor twice: a dead letter; its SKU goes on.
     pub(super) fn bury(&mut self, ticket: &Arc<Ticket>, prepared: &Prepared, error: &str) {
         self.shared.counters.dead_letters.fetch_add(1, Ordering::Relaxed);
-        let sku: SkuIndex = ticket.sku(prepared.row);
-        let desk = self.desk.clone();
-        let mut draft = self.draft();
-        let mut stock = self.shared.store.view().stock(sku);
+        let mut stock = self.shared.store.view().stock(ticket.sku(prepared.row));
         let event = ticket.event(prepared.row);
         let decision = crate::domain::stock::Decision {
             outcome: Outcome::DeadLetter { error: error.into() },
@@ -295,15 +298,14 @@ impl State {
             changes: Default::default(),
             clock_ahead: false,
         };
-        desk.conclude(&mut stock, ticket, prepared, decision, &mut draft);
-        self.send(draft);
+        self.desk.conclude(&mut stock, ticket, prepared, decision, &mut self.draft);
     }
 }
 
 fn unreadable(ticket: &Ticket, row: u32, error: &ReadError) {
     tracing::error!(%error, "the store could not be read");
     let detail = format!("the store could not be read ({error}): nothing was changed; send it again");
-    ticket.answer(row, Verdict::NotJudged(Refusal::new(Code::Overloaded, detail)));
+    ticket.answer(row, Verdict::NotJudged(Refusal::new(Code::Overloaded, detail).into()));
 }
 
 fn version_of(fact: &Fact) -> u64 {

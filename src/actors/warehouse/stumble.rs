@@ -10,7 +10,7 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
-use super::super::draft::{CommandError, Reply};
+use super::super::answers::{CommandError, Reply};
 use super::super::letters;
 use super::super::once;
 use super::State;
@@ -140,7 +140,7 @@ impl State {
                 ..Memory::default()
             },
         };
-        let mut draft = self.draft();
+        let draft = &mut self.draft;
         let fold = Fold::Noted {
             warehouse: warehouse.clone(),
         };
@@ -149,7 +149,6 @@ impl State {
             draft.reply(reply);
             draft.frees(id.clone());
         }
-        self.send(draft);
     }
 
     /// The open dead letter of this very command, if it has one.

@@ -27,6 +27,7 @@ impl State {
     }
 
     pub(super) fn on_tick(&mut self) {
+        self.settle();
         let now = self.stamp();
         self.expire_due(now);
         self.expire_again(now);
@@ -46,7 +47,7 @@ impl State {
         for (sku, place) in &mut self.places {
             place.heat /= 2;
             place.idle_s = place.idle_s.saturating_add(1);
-            if place.awake.is_some() && place.idle_s >= idle_s && place.in_flight == 0 && matches!(place.copy, Copy::Awake) {
+            if place.idle_s >= idle_s && place.is_idle() && matches!(place.copy, Copy::Awake) {
                 let minds = self
                     .shared
                     .store
@@ -57,16 +58,12 @@ impl State {
                 }
             }
         }
-        for sku in sleepy {
-            let place = self.place(sku);
-            place.suspect = None;
-            place.falling_asleep = true;
-            self.recall(sku);
-        }
+        sleepy.into_iter().for_each(|sku| self.fall_asleep(sku));
         let crowded = self.places.len() > self.shared.tuning.copies_max;
         if crowded || self.ticks.is_multiple_of(KEEP_IDLE_S as u64 * 1_000 / TICK_MS) {
+            let durable = self.durable;
             self.places
-                .retain(|_, place| !place.at_rest() || (!crowded && place.idle_s < KEEP_IDLE_S));
+                .retain(|_, place| !place.at_rest(durable) || (!crowded && place.idle_s < KEEP_IDLE_S));
             // The table of a busy hour is not kept for the quiet ones.
             if self.places.len() * 8 < self.places.capacity() {
                 self.places.shrink_to_fit();
@@ -75,14 +72,12 @@ impl State {
         self.note_told();
     }
 
-    /// A SKU recalled to sleep: its actor goes, the copy stays.
-    pub(super) fn fall_asleep(&mut self, sku: SkuIndex) {
+    /// An awake SKU with nothing to do: its actor goes, the copy stays.
+    fn fall_asleep(&mut self, sku: SkuIndex) {
         let place = self.place(sku);
-        if !place.falling_asleep {
-            return;
-        }
-        place.falling_asleep = false;
+        place.suspect = None;
         if let Some(awake) = place.awake.take() {
+            place.copy = Copy::Here(awake.copy.lock().take());
             self.actors.remove(&awake.actor.get_id());
             self.shared.counters.awake.fetch_sub(1, Ordering::Relaxed);
             awake.actor.stop(Some("asleep".to_owned()));
@@ -97,7 +92,6 @@ impl State {
         self.shared.counters.awake.fetch_sub(1, Ordering::Relaxed);
         self.shared.counters.sku_deaths.fetch_add(1, Ordering::Relaxed);
         let place = self.place(sku);
-        place.falling_asleep = false;
         let Some(awake) = place.awake.take() else { return Ok(()) };
         let killer = awake.deciding.load(Ordering::Acquire);
         let deaths = match place.suspect {
@@ -139,7 +133,7 @@ impl State {
         // What is durable is no longer in flight, even when its answer still waits for the other warehouse of a transfer.
         let in_flight = &self.in_flight;
         place.queue.retain(|waiting| match waiting {
-            Waiting::Row(ticket, prepared) => ticket.verdict(prepared.row).is_none() && in_flight.contains_key(&prepared.id),
+            Waiting::Row(ticket, prepared) => !ticket.is_answered(prepared.row) && in_flight.contains_key(&prepared.id),
             Waiting::Operation(_) => true,
         });
         let Some((killer, 2..)) = place.suspect else {

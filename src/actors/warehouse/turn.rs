@@ -67,8 +67,8 @@ impl State {
 
     /// Queues the SKUs that a turn touches, and all whose newest facts the view may not have yet.
     fn turn_those(&mut self, turn: Turn, also: impl Fn(u64) -> bool) {
-        let (turning, places) = (&mut self.turning, &self.places);
-        let ahead = |sku| places.get(&sku).is_some_and(|place| !place.at_rest());
+        let (turning, places, durable) = (&mut self.turning, &self.places, self.durable);
+        let ahead = |sku| places.get(&sku).is_some_and(|place| !place.at_rest(durable));
         self.shared.store.view().each_sku(&self.desk.warehouse, |sku, stock, seq| {
             if turn.touches(stock) && also(seq) && !ahead(sku) {
                 turning.push_back((sku, turn));

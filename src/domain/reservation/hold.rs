@@ -308,12 +308,12 @@ fn claim_changes(stock: &Stock, had: i64, plan: &Plan, request: &HoldRequest, ex
             reservation,
             deadline: expires,
         }]),
-        None => Changes::from_iter([Change::Claim(Claim {
+        None => Changes::from_iter([Change::Claim(Box::new(Claim {
             reservation,
             quantity: line.held,
             good_until: line.good_until,
             deadline: expires,
             at_risk: old.is_some_and(|old| old.at_risk),
-        })]),
+        }))]),
     }
 }

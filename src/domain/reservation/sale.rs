@@ -48,7 +48,7 @@ pub fn sale(basket: &Reservation, stock: Option<&Stock>, event: &Event, ctx: &Co
 fn refused(refusal: Refusal, event: &Event, ctx: &Context<'_>) -> Decision {
     let business = event.time.unwrap_or(ctx.now);
     Decision {
-        outcome: Outcome::Refused(refusal),
+        outcome: Outcome::Refused(refusal.into()),
         business,
         changes: Changes::new(),
         clock_ahead: false,
@@ -161,7 +161,7 @@ fn matched(
         )
     };
     if let Outcome::Refused(refusal) = decision.outcome {
-        return Err(refusal);
+        return Err(*refusal);
     }
     let mut after = basket.clone();
     after.lines[place].matched += again;

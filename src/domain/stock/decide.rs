@@ -101,7 +101,7 @@ pub struct Decision {
 /// here as a plain sale; the basket's part is `reservation`'s.
 pub fn decide(stock: Option<&Stock>, event: &Event, voided: Voided<'_>, ctx: &Context<'_>) -> Decision {
     judge(stock, event, voided, ctx).unwrap_or_else(|refusal| Decision {
-        outcome: Outcome::Refused(refusal),
+        outcome: Outcome::Refused(refusal.into()),
         business: event.time.unwrap_or(ctx.now),
         changes: Changes::new(),
         clock_ahead: false,

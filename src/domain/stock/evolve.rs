@@ -80,11 +80,9 @@ fn apply(stock: &mut Stock, change: &Change, business: Time, recorded: Time) {
             });
         }
         Change::Turned => {}
-        Change::Transfer { .. }
-        | Change::Stream { .. }
-        | Change::Belief { .. }
-        | Change::Buffer { .. }
-        | Change::TransferGone(_) => rarely(stock, |rare| apply_rare(rare, change, recorded)),
+        Change::Transfer { .. } | Change::Stream(_) | Change::Belief(_) | Change::Buffer { .. } | Change::TransferGone(_) => {
+            rarely(stock, |rare| apply_rare(rare, change, recorded))
+        }
     }
 }
 
@@ -104,49 +102,19 @@ fn apply_rare(rare: &mut Rare, change: &Change, recorded: Time) {
                 });
             }
         }
-        Change::Stream {
-            source,
-            stream,
-            lot,
-            newest,
-            newest_absolute,
-            gaps,
-        } => {
-            let mark = StreamMark {
-                source,
-                stream,
-                lot,
-                newest,
-                newest_absolute,
-                gaps,
-            };
+        Change::Stream(mark) => {
             let same =
                 |known: &&mut StreamMark| known.source == mark.source && known.stream == mark.stream && known.lot == mark.lot;
             match rare.streams.iter_mut().find(same) {
-                Some(known) => *known = mark,
-                None => rare.streams.push(mark),
+                Some(known) => *known = *mark,
+                None => rare.streams.push(*mark),
             }
         }
-        Change::Belief {
-            source,
-            lot,
-            believes,
-            book,
-            at,
-            since,
-        } => {
-            let belief = Belief {
-                source,
-                lot,
-                believes,
-                book,
-                at,
-                since,
-            };
+        Change::Belief(belief) => {
             let same = |known: &&mut Belief| known.source == belief.source && known.lot == belief.lot;
             match rare.beliefs.iter_mut().find(same) {
-                Some(known) => *known = belief,
-                None => rare.beliefs.push(belief),
+                Some(known) => *known = *belief,
+                None => rare.beliefs.push(*belief),
             }
         }
         Change::Buffer { channel, buffer } => {

@@ -33,12 +33,12 @@ pub(super) fn snapshot(stock: &Stock, event: &Event, believes: i64, at: Time) ->
             .fold(0, |sum: i64, lot| sum.saturating_add(late::stood(stock, &lot.id, at))),
     };
     let since = (believes != book).then(|| known(stock, event).and_then(|belief| belief.since).unwrap_or(at));
-    Changes::from_iter([Change::Belief {
+    Changes::from_iter([Change::Belief(Box::new(Belief {
         source: event.origin.source.clone(),
         lot: event.lot.as_ref().map(|lot| lot.id.clone()),
         believes,
         book,
         at,
         since,
-    }])
+    }))])
 }

@@ -54,12 +54,12 @@ pub(super) fn moved_on(stock: &Stock, event: &Event, applied: bool) -> Option<Ch
     if known.is_some_and(same) {
         return None;
     }
-    Some(Change::Stream {
+    Some(Change::Stream(Box::new(StreamMark {
         source: event.origin.source.clone(),
         stream: position.stream.clone(),
         lot: event.lot.as_ref().map(|lot| lot.id.clone()),
         newest,
         newest_absolute,
         gaps,
-    })
+    })))
 }

@@ -1,6 +1,7 @@
 //! The bytes of a [`Change`]: one tag, then its fields in the order of the enum. Tags are never used again for something else.
 
 use crate::domain::fact::{Account, Change, Changes, Claim, Role};
+use crate::domain::stock::{Belief, StreamMark};
 use crate::domain::units::Unit;
 
 use super::{Corrupt, Reader, put_bool, put_day, put_option, put_signed, put_str, put_time, put_varint};
@@ -115,7 +116,7 @@ fn put_change(out: &mut Vec<u8>, change: &Change) {
         }
         Change::Turned => out.push(9),
         Change::Claim(_) | Change::Unclaim { .. } | Change::Deadline { .. } | Change::AtRisk { .. } => put_promise(out, change),
-        Change::Transfer { .. } | Change::Stream { .. } | Change::Belief { .. } | Change::Book { .. } | Change::Buffer { .. } => {
+        Change::Transfer { .. } | Change::Stream(_) | Change::Belief(_) | Change::Book { .. } | Change::Buffer { .. } => {
             put_rare(out, change)
         }
     }
@@ -154,37 +155,23 @@ fn put_rare(out: &mut Vec<u8>, change: &Change) {
             put_signed(out, *sent);
             put_signed(out, *arrived);
         }
-        Change::Stream {
-            source,
-            stream,
-            lot,
-            newest,
-            newest_absolute,
-            gaps,
-        } => {
+        Change::Stream(mark) => {
             out.push(33);
-            put_str(out, source.as_str());
-            put_str(out, stream.as_str());
-            put_option(out, lot.as_ref(), |out, lot| put_str(out, lot.as_str()));
-            put_varint(out, *newest);
-            put_varint(out, *newest_absolute);
-            put_varint(out, *gaps);
+            put_str(out, mark.source.as_str());
+            put_str(out, mark.stream.as_str());
+            put_option(out, mark.lot.as_ref(), |out, lot| put_str(out, lot.as_str()));
+            put_varint(out, mark.newest);
+            put_varint(out, mark.newest_absolute);
+            put_varint(out, mark.gaps);
         }
-        Change::Belief {
-            source,
-            lot,
-            believes,
-            book,
-            at,
-            since,
-        } => {
+        Change::Belief(belief) => {
             out.push(34);
-            put_str(out, source.as_str());
-            put_option(out, lot.as_ref(), |out, lot| put_str(out, lot.as_str()));
-            put_signed(out, *believes);
-            put_signed(out, *book);
-            put_time(out, *at);
-            put_option(out, *since, put_time);
+            put_str(out, belief.source.as_str());
+            put_option(out, belief.lot.as_ref(), |out, lot| put_str(out, lot.as_str()));
+            put_signed(out, belief.believes);
+            put_signed(out, belief.book);
+            put_time(out, belief.at);
+            put_option(out, belief.since, put_time);
         }
         Change::Book {
             at,
@@ -225,7 +212,7 @@ fn read_change(reader: &mut Reader<'_>) -> Result<Change, Corrupt> {
         7 => Change::LotGone(reader.id("lot")?),
         8 => Change::TransferGone(reader.id("transfer")?),
         9 => Change::Turned,
-        16 => Change::Claim(claim(reader)?),
+        16 => Change::Claim(claim(reader)?.into()),
         17 => Change::Unclaim {
             reservation: reader.id("reservation")?,
             quantity: reader.signed("quantity")?,
@@ -269,22 +256,22 @@ fn read_rare(reader: &mut Reader<'_>, tag: u8) -> Result<Change, Corrupt> {
             sent: reader.signed("sent")?,
             arrived: reader.signed("arrived")?,
         },
-        33 => Change::Stream {
+        33 => Change::Stream(Box::new(StreamMark {
             source: reader.id("source")?,
             stream: reader.id("stream")?,
             lot: reader.option("lot", |r| r.id("lot"))?,
             newest: reader.varint("newest")?,
             newest_absolute: reader.varint("newest absolute")?,
             gaps: reader.varint("gaps")?,
-        },
-        34 => Change::Belief {
+        })),
+        34 => Change::Belief(Box::new(Belief {
             source: reader.id("source")?,
             lot: reader.option("lot", |r| r.id("lot"))?,
             believes: reader.signed("believes")?,
             book: reader.signed("book")?,
             at: reader.time("at")?,
             since: reader.option("since", |r| r.time("since"))?,
-        },
+        })),
         36 => Change::Book {
             at: reader.time("at")?,
             lot: reader.id("lot")?,

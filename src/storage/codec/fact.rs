@@ -12,6 +12,7 @@ use crate::domain::warehouse::Warehouse;
 use super::change::{changes, put_changes};
 use super::offer;
 use super::state::{put_reservation, put_warehouse, reservation, warehouse};
+use super::trace::{SHORT_TRACE_BYTES, long_trace, short_trace};
 use super::{Corrupt, Reader, put_option, put_signed, put_str, put_u64, put_varint};
 
 /// The version written in front of each fact.
@@ -243,25 +244,30 @@ pub fn decode_stored(bytes: &[u8], seq: u64) -> Result<Stored, Corrupt> {
     Ok(Stored { fact, memory })
 }
 
+/// In place of a trace's text: the 25 bytes that it stands for. Most facts of a batch carry one.
+const SHORT_TRACE: u8 = 1 << 5;
+
 fn put_origin(out: &mut Vec<u8>, origin: &Origin) {
     put_str(out, origin.source.as_str());
     put_str(out, origin.id.as_str());
     put_u64(out, origin.fingerprint);
+    let short = origin.trace.as_deref().and_then(short_trace);
     let optional = [
-        &origin.actor,
-        &origin.reason,
-        &origin.document,
-        &origin.trace,
-        &origin.extensions,
+        origin.actor.as_deref(),
+        origin.reason.as_deref(),
+        origin.document.as_deref(),
+        origin.trace.as_deref().filter(|_| short.is_none()),
+        origin.extensions.as_deref(),
     ];
     let present = optional
         .iter()
         .enumerate()
         .fold(0u8, |bits, (place, text)| bits | u8::from(text.is_some()) << place);
-    out.push(present);
+    out.push(present | if short.is_some() { SHORT_TRACE } else { 0 });
     for text in optional.into_iter().flatten() {
         put_str(out, text);
     }
+    out.extend(short.into_iter().flatten());
 }
 
 fn origin(reader: &mut Reader<'_>) -> Result<Origin, Corrupt> {
@@ -269,25 +275,30 @@ fn origin(reader: &mut Reader<'_>) -> Result<Origin, Corrupt> {
     let id = reader.id("event id")?;
     let fingerprint = reader.u64("fingerprint")?;
     let present = reader.u8("origin")?;
-    if present >= 1 << 5 {
+    if present >= SHORT_TRACE << 1 || present & (SHORT_TRACE | 1 << 3) == SHORT_TRACE | 1 << 3 {
         return Err(reader.corrupt("origin"));
     }
     let mut optional = |place: u8| {
         if present & 1 << place == 0 {
-            Ok(None)
+            Ok::<Option<Box<str>>, Corrupt>(None)
         } else {
             reader.boxed("origin").map(Some)
         }
+    };
+    let (actor, reason, document, trace, extensions) = (optional(0)?, optional(1)?, optional(2)?, optional(3)?, optional(4)?);
+    let trace = match present & SHORT_TRACE {
+        0 => trace.map(Into::into),
+        _ => Some(long_trace(reader.take(SHORT_TRACE_BYTES, "trace")?).into()),
     };
     Ok(Origin {
         source,
         id,
         fingerprint,
-        actor: optional(0)?,
-        reason: optional(1)?,
-        document: optional(2)?,
-        trace: optional(3)?,
-        extensions: optional(4)?,
+        actor,
+        reason,
+        document,
+        trace,
+        extensions,
     })
 }
 
@@ -334,7 +345,7 @@ fn outcome(reader: &mut Reader<'_>) -> Result<Outcome, Corrupt> {
         2 => Outcome::IncludedInCount,
         3 => Outcome::Stale,
         4 => Outcome::Recorded,
-        5 => Outcome::Refused(refusal(reader)?),
+        5 => Outcome::Refused(refusal(reader)?.into()),
         6 => Outcome::DeadLetter {
             error: reader.boxed("error")?,
         },

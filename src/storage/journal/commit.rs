@@ -118,11 +118,8 @@ impl Journal {
         let progress = &self.outside.progress;
         progress.commits.fetch_add(1, Ordering::Relaxed);
         progress.facts.fetch_add(batch.folds.len() as u64, Ordering::Relaxed);
-        let mut seq = self.next_seq;
-        for folded in batch.folds.drain(..) {
-            self.shared.view.fold(folded, seq);
-            seq += 1;
-        }
+        let seq = self.next_seq + batch.folds.len() as u64;
+        self.shared.view.fold_all(batch.folds.drain(..), self.next_seq);
         self.shared.view.set_durable(seq - 1);
         self.tell(batch, &Ok(()));
         self.next_seq = seq;

@@ -93,7 +93,7 @@ fn thousand(store: &Store) {
             .map(|number| {
                 let mut stored = receipt(["a", "b", "c"][number as usize % 3], number, 1, number);
                 if number.is_multiple_of(10) {
-                    stored.fact.outcome = Outcome::Refused(Refusal::new(Code::InsufficientStock, "no"));
+                    stored.fact.outcome = Outcome::Refused(Refusal::new(Code::InsufficientStock, "no").into());
                     stored.memory.id = false;
                     if let Subject::Sku { changes, .. } = &mut stored.fact.subject {
                         changes.clear();

@@ -8,6 +8,7 @@ use crate::domain::event::Origin;
 use crate::domain::fact::{Account, After, Change, Changes, Claim, Fact, OnOffer, Outcome, Role, Subject};
 use crate::domain::refusal::{Code, Refusal, Shortage};
 use crate::domain::reservation::{End, Line, Reservation, State};
+use crate::domain::stock::{Belief, StreamMark};
 use crate::domain::units::{Day, Id, Time, Unit};
 use crate::domain::warehouse::{Channel, Warehouse};
 use crate::storage::codec::{Memory, Stored};
@@ -79,7 +80,7 @@ pub(crate) fn change() -> impl Strategy<Value = Change> {
     let stream = (few(), few(), of(few()), any::<u64>(), any::<u64>(), any::<u64>());
     prop_oneof![
         4 => movement(),
-        2 => claim().prop_map(Change::Claim),
+        2 => claim().prop_map(|claim| Change::Claim(claim.into())),
         1 => (few(), of(day())).prop_map(|(lot, expires_on)| Change::Lot { lot, expires_on }),
         1 => unit.prop_map(Change::Unit),
         1 => units().prop_map(Change::Owed),
@@ -90,12 +91,12 @@ pub(crate) fn change() -> impl Strategy<Value = Change> {
         1 => (few(), of(time())).prop_map(|(reservation, deadline)| Change::Deadline { reservation, deadline }),
         1 => (few(), any::<bool>()).prop_map(|(reservation, at_risk)| Change::AtRisk { reservation, at_risk }),
         1 => (few(), units(), units()).prop_map(|(transfer, sent, arrived)| Change::Transfer { transfer, sent, arrived }),
-        1 => stream.prop_map(|(source, stream, lot, newest, newest_absolute, gaps)| Change::Stream {
+        1 => stream.prop_map(|(source, stream, lot, newest, newest_absolute, gaps)| Change::Stream(Box::new(StreamMark {
             source, stream, lot, newest, newest_absolute, gaps,
-        }),
-        1 => (few(), of(few()), units(), units(), time(), of(time())).prop_map(|(source, lot, believes, book, at, since)| Change::Belief {
+        }))),
+        1 => (few(), of(few()), units(), units(), time(), of(time())).prop_map(|(source, lot, believes, book, at, since)| Change::Belief(Box::new(Belief {
             source, lot, believes, book, at, since,
-        }),
+        }))),
         1 => (few(), of(units())).prop_map(|(channel, buffer)| Change::Buffer { channel, buffer }),
         1 => (0i64..50_000).prop_map(|at| Change::BookCut(Time(at))),
         1 => few().prop_map(Change::LotGone),
@@ -123,7 +124,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         1 => Just(Outcome::IncludedInCount),
         1 => Just(Outcome::Stale),
         1 => Just(Outcome::Recorded),
-        1 => refusal.prop_map(Outcome::Refused),
+        1 => refusal.prop_map(|refusal| Outcome::Refused(refusal.into())),
         1 => text().prop_map(|error| Outcome::DeadLetter { error }),
     ]
 }
@@ -215,11 +216,20 @@ fn subject() -> impl Strategy<Value = Subject> {
     ]
 }
 
+/// A `traceparent`, or what somebody took for one.
+fn trace() -> impl Strategy<Value = Box<str>> {
+    prop_oneof![
+        text(),
+        "00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}".prop_map(Into::into),
+        "0[0-9a-fA-F]-[0-9a-fA-F]{32}.[0-9a-f]{16}.[0-9a-f]{2}".prop_map(Into::into),
+    ]
+}
+
 fn origin() -> impl Strategy<Value = Origin> {
     (
         id(),
         id(),
-        (of(text()), of(text()), of(text()), of(text()), of(text())),
+        (of(text()), of(text()), of(text()), of(trace()), of(text())),
         any::<u64>(),
     )
         .prop_map(
@@ -229,7 +239,7 @@ fn origin() -> impl Strategy<Value = Origin> {
                 actor,
                 reason,
                 document,
-                trace,
+                trace: trace.map(Into::into),
                 extensions,
                 fingerprint,
             },

@@ -170,13 +170,13 @@ fn short_named_lot_is_filled_from_the_others_before_anything_is_found() {
 fn claims_never_stop_a_physical_event_and_are_marked_until_they_fit_again() {
     let mut shelf = Shelf::with(10);
     let claim = |reservation, quantity| {
-        Change::Claim(Claim {
+        Change::Claim(Box::new(Claim {
             reservation: id(reservation),
             quantity,
             good_until: None,
             deadline: None,
             at_risk: false,
-        })
+        }))
     };
     shelf.change(&[claim("old", 6), claim("new", 4)]);
     shelf.applies(sale(3)).shows(7, 0);

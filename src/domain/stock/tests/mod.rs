@@ -271,7 +271,7 @@ impl Shelf {
         };
         assert_eq!(refusal.code, code, "{refusal}");
         assert_eq!(self.stock, before, "a refusal changes nothing");
-        refusal
+        *refusal
     }
 
     /// Sellable, quarantine, in_transit, supply, demand, waste, discrepancy.

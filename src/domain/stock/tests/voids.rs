@@ -188,7 +188,7 @@ fn void_revives_no_claim() {
         deadline: None,
         at_risk: false,
     };
-    shelf.change(&[Change::Claim(claim)]);
+    shelf.change(&[Change::Claim(claim.into())]);
     shelf.applies(sale(3));
     let newest = shelf.facts.len() - 1;
     let Subject::Sku { changes, .. } = &mut shelf.facts[newest].subject else {

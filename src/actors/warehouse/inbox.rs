@@ -1,0 +1,101 @@
+//! What has come for a warehouse since it looked last, and how far its facts are durable.
+//!
+//! The doors put work in and knock only when nobody has knocked since the last look; the warehouse takes all of it at once, decides
+//! it into one draft, and sends the journal one message. A mailbox message, a journal message and a receipt for each request cost
+//! more than judging a sale did. What is durable is a number that the journal raises, and it knocks only when somebody waits for it.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use ractor::ActorRef;
+
+use super::super::batch::Ticket;
+use super::{Command, Msg};
+
+/// Work from the doors.
+pub enum Work {
+    /// Rows of a batch, as a range of its working order.
+    Events(Arc<Ticket>, Range<u32>),
+    /// A command about a reservation or a setting.
+    Command(Box<Command>),
+}
+
+#[derive(Default)]
+struct Queue {
+    work: Vec<Work>,
+    /// Whether the warehouse has been told, and has not looked since.
+    knocked: bool,
+    /// Whether the warehouse has died; its successor has an inbox of its own.
+    closed: bool,
+}
+
+/// See the module.
+#[derive(Default)]
+pub struct Inbox {
+    queue: Mutex<Queue>,
+    durable: AtomicU64,
+    awaited: AtomicBool,
+}
+
+impl Inbox {
+    /// Puts work in. Work for a dead warehouse is dropped, which tells its caller to send it again.
+    pub fn put(&self, work: Work, warehouse: &ActorRef<Msg>) {
+        let mut queue = self.queue.lock();
+        if queue.closed {
+            return;
+        }
+        queue.work.push(work);
+        let knocked = std::mem::replace(&mut queue.knocked, true);
+        drop(queue);
+        if !knocked {
+            self.knock(warehouse);
+        }
+    }
+
+    /// Takes all that is there, in order, into an empty list.
+    pub(super) fn take(&self, into: &mut Vec<Work>) {
+        let mut queue = self.queue.lock();
+        queue.knocked = false;
+        std::mem::swap(&mut queue.work, into);
+    }
+
+    /// Nothing will be taken any more; what is there is dropped.
+    pub(super) fn close(&self) {
+        let mut queue = self.queue.lock();
+        queue.closed = true;
+        let left = std::mem::take(&mut queue.work);
+        // Whoever waits for it is told outside the lock.
+        drop(queue);
+        drop(left);
+    }
+
+    /// The warehouse's own journal message of this number is durable, and so is every one before it.
+    pub(in super::super) fn durable(&self, number: u64, warehouse: &ActorRef<Msg>) {
+        self.durable.fetch_max(number, Ordering::SeqCst);
+        if self.awaited.swap(false, Ordering::SeqCst) {
+            self.knock(warehouse);
+        }
+    }
+
+    /// The newest of the warehouse's own journal messages that is durable.
+    pub(super) fn newest_durable(&self) -> u64 {
+        self.durable.load(Ordering::SeqCst)
+    }
+
+    /// The warehouse wants to be told when more than `seen` is durable.
+    pub(super) fn await_more_than(&self, seen: u64, warehouse: &ActorRef<Msg>) {
+        self.awaited.store(true, Ordering::SeqCst);
+        // The journal may have looked for the mark just before it was set.
+        if self.newest_durable() > seen && self.awaited.swap(false, Ordering::SeqCst) {
+            self.knock(warehouse);
+        }
+    }
+
+    fn knock(&self, warehouse: &ActorRef<Msg>) {
+        if warehouse.cast(Msg::Look).is_err() {
+            self.close();
+        }
+    }
+}

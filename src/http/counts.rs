@@ -1,0 +1,55 @@
+//! How many requests each route has answered, and how long they took.
+//!
+//! Handles are looked up once per thread and kept: the metrics registry hashes a key of four texts under a lock, which cost as
+//! much as judging a sale. What is kept is bounded by routes × methods × statuses.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::time::Duration;
+
+use axum::http::{Method, StatusCode};
+use metrics::{Counter, Histogram};
+
+thread_local! {
+    static ROUTES: RefCell<HashMap<Box<str>, Counts>> = RefCell::default();
+}
+
+/// What one thread has counted of one route.
+struct Counts {
+    seconds: Histogram,
+    requests: Vec<((&'static str, StatusCode), Counter)>,
+}
+
+/// Only methods that some route has become labels: a caller must not be able to make metrics grow.
+fn label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::PUT => "PUT",
+        Method::POST => "POST",
+        Method::HEAD => "HEAD",
+        _ => "other",
+    }
+}
+
+/// One request was answered. `route` is one of the node's own patterns, never what a caller wrote.
+pub(super) fn count(route: &str, method: &Method, status: StatusCode, took: Duration) {
+    ROUTES.with_borrow_mut(|routes| {
+        if !routes.contains_key(route) {
+            let counts = Counts {
+                seconds: metrics::histogram!("shelfd_http_request_seconds", "route" => route.to_owned()),
+                requests: Vec::new(),
+            };
+            routes.insert(route.into(), counts);
+        }
+        let Some(counts) = routes.get_mut(route) else { return };
+        let key = (label(method), status);
+        let known = counts.requests.iter().position(|(known, _)| *known == key);
+        let at = known.unwrap_or_else(|| {
+            let counter = metrics::counter!("shelfd_http_requests_total", "route" => route.to_owned(), "method" => key.0, "status" => status.as_str().to_owned());
+            counts.requests.push((key, counter));
+            counts.requests.len() - 1
+        });
+        counts.requests[at].1.increment(1);
+        counts.seconds.record(took.as_secs_f64());
+    });
+}
