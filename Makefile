@@ -6,7 +6,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 SHELFD := target/release/shelfd
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench bench-quick fmt lint build setup tally clean
+.PHONY: help run test kafka bench bench-quick fmt lint build setup tally clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,10 @@ run: build ## a demo node to look at: its addresses on the screen, and three com
 
 test: ## everything CI checks: format, lints, licences, all tests, and what data they ran on
 	@scripts/test.sh
+
+kafka: ## a real Kafka broker on this machine, with the topics of the README's page; says how to go on
+	@scripts/setup.sh broker
+	@scripts/kafka.sh demo
 
 bench: setup ## the node beside its peers on this machine: throughput, percentiles, ratios
 	@scripts/bench.sh

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Brings a fresh Debian 12 to where `cargo build` works: a C compiler from Debian, and the pinned Rust toolchain from rustup.
+# Brings a fresh Debian 12 to where `cargo build` works: a C compiler from Debian, and the pinned Rust toolchain from rustup. With
+# the word `broker` also to where a Kafka broker can be fetched and started, which tests and `make kafka` do.
 # What is missing is installed when it may be (root, or sudo without a password), and otherwise named with the one command that
 # installs it. Says nothing when nothing is missing. Debian's own cargo is too old for this edition, so it is not an alternative.
 set -euo pipefail
@@ -20,6 +21,17 @@ as_root() {
 packages=()
 if ! echo '#include <stdlib.h>' | cc -E - >/dev/null 2>&1; then
     packages+=(gcc libc6-dev) # zstd and mimalloc are C
+fi
+# librdkafka is built from its sources by make, and speaks TLS with the system's OpenSSL.
+command -v make >/dev/null || packages+=(make)
+command -v pkg-config >/dev/null || packages+=(pkg-config)
+if ! echo '#include <openssl/ssl.h>' | cc -E - >/dev/null 2>&1; then
+    packages+=(libssl-dev)
+fi
+if [ "${1:-}" = broker ]; then
+    command -v java >/dev/null || packages+=(default-jre-headless)
+    command -v mvn >/dev/null || packages+=(maven)
+    command -v openssl >/dev/null || packages+=(openssl)
 fi
 export PATH="$HOME/.cargo/bin:$PATH"
 if ! command -v rustup >/dev/null && ! command -v curl >/dev/null; then

@@ -5,7 +5,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$HOME/.cargo/bin:$PATH"
 
-scripts/setup.sh || { echo "0 passed, 1 failed (setup)"; exit 1; }
+scripts/setup.sh broker || { echo "0 passed, 1 failed (setup)"; exit 1; }
 
 failed_steps=()
 notes=()

@@ -22,9 +22,12 @@ use crate::domain::stock::{self, Limits, Policy};
 use crate::domain::units::Id;
 use crate::domain::warehouse::{Channel, Warehouse};
 use crate::http::{self, HttpOptions};
+use crate::ingress::admission::Valve;
+use crate::kafka::Kafka;
 use crate::storage::store::{OpenError, Options, Store};
 use crate::{metrics, systemd, telemetry};
 
+mod broker;
 #[cfg(test)]
 mod tests;
 
@@ -52,6 +55,9 @@ pub enum Failure {
     /// Logs or metrics cannot be switched on.
     #[error(transparent)]
     Telemetry(#[from] telemetry::Error),
+    /// What is said of Kafka cannot be meant.
+    #[error(transparent)]
+    Kafka(#[from] crate::kafka::Trouble),
     /// A part of the node could not be started, or failed for good.
     #[error("the node cannot go on: {0}")]
     Broken(String),
@@ -77,19 +83,18 @@ pub async fn run(config: Config, reload: Reload, leave: impl Future<Output = ()>
     let house = House::open(&config, stock::decide).await?;
     let (stop, stopping) = watch::channel(false);
     let prometheus = Arc::new(prometheus);
-    let render = {
-        let (node, prometheus) = (house.node.clone(), prometheus.clone());
-        Arc::new(move || {
-            metrics::observe(&node);
-            prometheus.render()
-        })
+    let valve = Valve::new(
+        config.http.max_inflight_events as usize,
+        config.http.max_inflight_bytes as usize,
+    );
+    let kafka = broker::start(&config, &house.node, &valve)?;
+    let said = Said {
+        node: house.node.clone(),
+        kafka: kafka.as_ref().map(Kafka::gauges),
+        prometheus: prometheus.clone(),
     };
-    let server = tokio::spawn(http::serve(
-        listener,
-        house.node.clone(),
-        http_options(&config, render),
-        stopping,
-    ));
+    let options = http_options(&config, valve, said);
+    let server = tokio::spawn(http::serve(listener, house.node.clone(), options, stopping));
     announce(&config.node.data_dir, address)?;
     metrics::started(started.elapsed());
     systemd::ready("taking events");
@@ -101,6 +106,9 @@ pub async fn run(config: Config, reload: Reload, leave: impl Future<Output = ()>
     systemd::stopping("finishing what was taken");
     house.node.stop_taking();
     stop.send_replace(true);
+    if let Some(kafka) = kafka {
+        kafka.stop().await;
+    }
     if tokio::time::timeout(FINISH_WITHIN, server).await.is_err() {
         tracing::warn!("some requests did not end in time and are cut off; none of them was answered");
     }
@@ -337,7 +345,29 @@ fn site(declared: &crate::config::Warehouse) -> Warehouse {
     }
 }
 
-fn http_options(config: &Config, metrics: Arc<dyn Fn() -> String + Send + Sync>) -> HttpOptions {
+/// Whatever is asked about the node from outside is made from these.
+struct Said {
+    node: crate::actors::node::Node,
+    kafka: Option<Arc<crate::kafka::Gauges>>,
+    prometheus: Arc<telemetry::Metrics>,
+}
+
+fn http_options(config: &Config, valve: Valve, said: Said) -> HttpOptions {
+    let said = Arc::new(said);
+    let (for_metrics, for_status) = (said.clone(), said);
+    let metrics = move || {
+        metrics::observe(&for_metrics.node);
+        if let Some(kafka) = &for_metrics.kafka {
+            kafka.observe(for_metrics.node.view().durable_seq());
+        }
+        for_metrics.prometheus.render()
+    };
+    let others = move || {
+        let kafka = for_status.kafka.as_ref();
+        kafka.map_or(serde_json::Value::Null, |kafka| {
+            kafka.status(for_status.node.view().durable_seq())
+        })
+    };
     HttpOptions {
         max_body_bytes: config.http.max_body_bytes as usize,
         max_rows: config.http.max_rows as usize,
@@ -345,9 +375,9 @@ fn http_options(config: &Config, metrics: Arc<dyn Fn() -> String + Send + Sync>)
         body_timeout: Duration::from_millis(config.http.body_timeout_ms),
         idle_timeout: Duration::from_millis(config.http.idle_timeout_ms),
         max_connections: config.http.max_connections as usize,
-        max_inflight_events: config.http.max_inflight_events as usize,
-        max_inflight_bytes: config.http.max_inflight_bytes as usize,
+        valve,
         finish_within: FINISH_WITHIN,
-        metrics,
+        metrics: Arc::new(metrics),
+        others: Arc::new(others),
     }
 }

@@ -7,6 +7,7 @@ pub mod config;
 pub mod domain;
 pub mod http;
 pub mod ingress;
+pub mod kafka;
 pub mod metrics;
 pub mod storage;
 pub mod systemd;

@@ -22,6 +22,7 @@ use shelfd::domain::reservation::{BasketDecision, Reservation, Stocks};
 use shelfd::domain::stock::{self, Context, Decision, Stock, Voided};
 use shelfd::domain::warehouse::Warehouse;
 use shelfd::http::{HttpOptions, serve};
+use shelfd::ingress::admission::Valve;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -83,8 +84,8 @@ impl Defective {
             body_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             max_connections: 100,
-            max_inflight_events: 1_000,
-            max_inflight_bytes: 1 << 22,
+            valve: Valve::new(1_000, 1 << 22),
+            others: Arc::new(|| serde_json::Value::Null),
             finish_within: Duration::from_secs(5),
             metrics: Arc::new(String::new),
         };

@@ -20,6 +20,7 @@ mod full_disk;
 mod history;
 mod import;
 mod json_suite;
+mod kafka;
 mod model;
 mod offer;
 mod online_retail;

@@ -10,8 +10,16 @@ use std::process::{Command, Output};
 
 const SETUP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/setup.sh");
 
-/// Runs the script where only the given stand-ins exist beside the plain tools of every Debian.
+/// Tools of a machine on which everybody builds.
+const BUILDS: [(&str, &str); 2] = [("make", "exit 0"), ("pkg-config", "exit 0")];
+
+/// Runs the script where only the given stand-ins exist beside the plain tools of every Debian and those of [`BUILDS`].
 fn setup(stand_ins: &[(&str, &str)]) -> Output {
+    setup_for(&[], &[&BUILDS, stand_ins].concat())
+}
+
+/// Runs it with these words, and only these stand-ins.
+fn setup_for(words: &[&str], stand_ins: &[(&str, &str)]) -> Output {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let bin = dir.path().join("bin");
     fs::create_dir(&bin).expect("an empty directory");
@@ -30,6 +38,7 @@ fn setup(stand_ins: &[(&str, &str)]) -> Output {
     let mut command = Command::new("/bin/bash");
     command
         .arg(SETUP)
+        .args(words)
         .env_clear()
         .env("PATH", &bin)
         .env("HOME", dir.path())
@@ -64,7 +73,7 @@ fn names_the_one_command_when_it_may_not_install() {
     let said = said(&output);
     assert!(
         said.contains(
-            "sudo apt-get update && sudo apt-get install -y --no-install-recommends gcc libc6-dev curl ca-certificates\n"
+            "sudo apt-get update && sudo apt-get install -y --no-install-recommends gcc libc6-dev libssl-dev curl ca-certificates\n"
         ),
         "{said}"
     );
@@ -80,10 +89,27 @@ fn installs_what_is_missing_when_it_may() {
         assert!(output.status.success(), "{}", said(&output));
         let said = said(&output);
         assert!(
-            said.contains("called update") && said.contains("called install -y --no-install-recommends gcc libc6-dev\n"),
+            said.contains("called update")
+                && said.contains("called install -y --no-install-recommends gcc libc6-dev libssl-dev\n"),
             "{said}"
         );
     }
+}
+
+#[test]
+fn a_broker_needs_java_and_only_for_tests() {
+    let machine = [ORDINARY_USER, COMPILER, TOOLCHAIN, BUILDS[0], BUILDS[1]];
+    assert!(setup_for(&[], &machine).status.success());
+    let output = setup_for(
+        &["broker"],
+        &[&machine[..], &[("apt-get", "exit 0"), ("sudo", "exit 1")]].concat(),
+    );
+    assert_eq!(output.status.code(), Some(69));
+    let said = said(&output);
+    assert!(
+        said.contains("install -y --no-install-recommends default-jre-headless maven openssl\n"),
+        "{said}"
+    );
 }
 
 #[test]

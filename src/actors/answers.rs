@@ -14,7 +14,7 @@ use crate::domain::fact::Outcome;
 use crate::domain::refusal::Refusal;
 use crate::domain::reservation::Reservation;
 use crate::domain::units::Id;
-use crate::storage::append::{CommitFailure, Done, SkuIndex};
+use crate::storage::append::{CommitFailure, Done, Mark, SkuIndex};
 
 /// What became of a reservation command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,11 +122,36 @@ pub(super) struct Completion {
     pub(super) replies: Vec<Reply>,
     pub(super) plain: Vec<Plain>,
     pub(super) batches: Vec<(Arc<Ticket>, usize)>,
+    /// A place that is written with it.
+    pub(super) stated: Option<Arc<dyn Mark>>,
     pub(super) heard: Heard,
     pub(super) forwarder: Arc<ArcSwapOption<ActorRef<forwarder::Msg>>>,
 }
 
 impl Done for Completion {
+    fn marks(&self, each: &mut dyn FnMut(Arc<dyn Mark>, usize)) {
+        if let Some(mark) = &self.stated {
+            each(mark.clone(), 0);
+        }
+        let mut start = 0;
+        for (ticket, end) in &self.batches {
+            if ticket.reaches() {
+                each(ticket.batch(), end - start);
+            }
+            start = *end;
+        }
+        for reply in &self.replies {
+            // What waits for another warehouse is answered later, and its batch is not complete before.
+            if let Reply::Row {
+                ticket, follow: None, ..
+            } = reply
+                && ticket.reaches()
+            {
+                each(ticket.batch(), 1);
+            }
+        }
+    }
+
     fn done(self: Box<Self>, result: Result<u64, CommitFailure>) {
         let this = *self;
         let mut start = 0;

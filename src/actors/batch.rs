@@ -7,7 +7,7 @@
 //! (a dead actor, a closed mailbox) the rows without a verdict are answered as not judged, so that nobody waits for ever.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use smallvec::SmallVec;
@@ -17,7 +17,7 @@ use crate::domain::event::Event;
 use crate::domain::fact::Outcome;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::units::Id;
-use crate::storage::append::{CommitFailure, SkuIndex};
+use crate::storage::append::{CommitFailure, Mark, Position, SkuIndex};
 
 /// What became of one event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,11 +113,31 @@ pub struct Batch {
     verdicts: Vec<Cell>,
     open: AtomicUsize,
     answered: Notify,
+    reach: Reach,
+}
+
+/// How far into their source the rows reach: written in the commit that completes the last of them, unless one of them needs
+/// a word elsewhere first.
+#[derive(Debug, Default)]
+pub struct Reach {
+    positions: Vec<Position>,
+    spoilt: AtomicBool,
+    written: AtomicBool,
+}
+
+impl Reach {
+    /// Up to these positions.
+    pub fn to(positions: Vec<Position>) -> Reach {
+        Reach {
+            positions,
+            ..Reach::default()
+        }
+    }
 }
 
 impl Batch {
     /// A batch of events and the index of each one's SKU (same length), and the groups of `order` per warehouse.
-    pub fn new(events: Vec<Event>, skus: Vec<SkuIndex>) -> (Arc<Batch>, Groups) {
+    pub fn new(events: Vec<Event>, skus: Vec<SkuIndex>, reach: Reach) -> (Arc<Batch>, Groups) {
         let mut order: Vec<u32> = (0..events.len() as u32).collect();
         let one_warehouse = events.windows(2).all(|pair| pair[0].warehouse == pair[1].warehouse);
         if one_warehouse {
@@ -146,6 +166,7 @@ impl Batch {
                 verdicts,
                 open,
                 answered: Notify::new(),
+                reach,
             }),
             groups,
         )
@@ -176,8 +197,26 @@ impl Batch {
         self.verdicts[row as usize].seq.load(Ordering::Acquire) != 0
     }
 
+    /// Whether a position waits for its rows.
+    pub fn reaches(&self) -> bool {
+        !self.reach.positions.is_empty()
+    }
+
+    /// A row was not taken: what it reaches to is not written with it, since somebody has to be told of the row first.
+    pub fn spoil(&self) {
+        self.reach.spoilt.store(true, Ordering::Release);
+    }
+
+    /// Whether the positions were written in the commit of its last row.
+    pub fn is_written(&self) -> bool {
+        self.reach.written.load(Ordering::Acquire)
+    }
+
     /// Gives a row its verdict. The first one stands.
     pub fn answer(&self, row: u32, verdict: Verdict) {
+        if self.reaches() && !verdict.is_taken() {
+            self.spoil();
+        }
         let fresh = match verdict {
             Verdict::Judged {
                 outcome: Outcome::APPLIED,
@@ -211,6 +250,27 @@ impl Batch {
     }
 }
 
+impl Mark for Batch {
+    fn completes(&self, rows: usize) -> bool {
+        !self.reach.spoilt.load(Ordering::Acquire) && self.open.load(Ordering::Acquire) == rows
+    }
+
+    fn positions(&self) -> &[Position] {
+        &self.reach.positions
+    }
+
+    fn written(&self) {
+        self.reach.written.store(true, Ordering::Release);
+    }
+}
+
+impl Verdict {
+    /// Whether the event took effect, now or before, or is kept as a dead letter: its sender has nothing more to do.
+    pub fn is_taken(&self) -> bool {
+        matches!(self, Verdict::Judged { outcome, .. } if outcome.binds())
+    }
+}
+
 fn lost() -> Verdict {
     Verdict::NotJudged(Box::new(Refusal::new(
         Code::Overloaded,
@@ -231,6 +291,11 @@ impl Ticket {
     /// A ticket for a batch, and what is held until the last of those who work on it has let go.
     pub fn new(batch: Arc<Batch>, held: Held) -> Arc<Ticket> {
         Arc::new(Ticket { batch, _held: held })
+    }
+
+    /// The batch itself, for whoever must not hold the promise.
+    pub fn batch(&self) -> Arc<Batch> {
+        self.batch.clone()
     }
 }
 

@@ -12,7 +12,7 @@ use crate::domain::event::{Event, Origin};
 use crate::domain::fact::{After, Changes, Outcome};
 use crate::domain::reservation::Reservation;
 use crate::domain::units::{Id, Time};
-use crate::storage::append::{Append, Fold, Folded, SkuIndex};
+use crate::storage::append::{self, Append, Fold, Folded, SkuIndex};
 use crate::storage::codec::{FactParts, Memory, SubjectRef, encode_fact};
 
 /// One SKU fact, borrowed from wherever it was decided.
@@ -75,6 +75,7 @@ pub struct Draft {
     ids: Vec<u64>,
     baskets: Vec<Id>,
     frees: Vec<Id>,
+    stated: Option<Arc<dyn append::Mark>>,
 }
 
 impl Draft {
@@ -91,7 +92,13 @@ impl Draft {
             ids: Vec::new(),
             baskets: Vec::new(),
             frees: Vec::new(),
+            stated: None,
         }
+    }
+
+    /// A place that is written with it, whatever else waits.
+    pub fn states(&mut self, mark: Arc<dyn append::Mark>) {
+        self.stated = Some(mark);
     }
 
     /// Makes room for so many facts more, so that a batch's vectors are not copied as they grow.
@@ -214,6 +221,9 @@ impl Draft {
         follow: Option<Box<Event>>,
     ) {
         let plain = follow.is_none() && outcome == Outcome::APPLIED;
+        if !outcome.binds() && ticket.reaches() {
+            ticket.spoil();
+        }
         if !plain {
             return self.replies.push(Reply::Row {
                 ticket: ticket.clone(),
@@ -302,6 +312,7 @@ impl Draft {
             replies: self.replies,
             plain: self.plain,
             batches: self.batches,
+            stated: self.stated,
             heard,
             forwarder: shared.forwarder.clone(),
         };

@@ -22,6 +22,7 @@ pub mod follower;
 pub mod forwarder;
 pub mod jobs;
 mod letters;
+pub mod messages;
 pub mod node;
 mod once;
 pub mod refused;

@@ -95,7 +95,7 @@ pub struct Node {
     pub(super) router: Router,
     pub(super) warehouses: watch::Receiver<Option<ActorRef<warehouses::Msg>>>,
     stopping: Arc<AtomicBool>,
-    inflight: Arc<AtomicU32>,
+    pub(super) inflight: Arc<AtomicU32>,
     /// Settings with a key, one after the other: a copy in flight waits for the first to be durable.
     pub(super) keyed: Arc<Mutex<()>>,
     about: Arc<About>,
@@ -323,6 +323,11 @@ impl Node {
         self.router.shared.journal.durable()
     }
 
+    /// What the node says of itself.
+    pub fn about(&self) -> &About {
+        &self.about
+    }
+
     /// The node's clock: the wall clock, never going back.
     pub fn now(&self) -> Time {
         self.router.shared.clock.now()
@@ -358,10 +363,10 @@ impl Node {
 }
 
 /// Events inside, for as long as somebody waits for them.
-struct Inside<'a>(&'a AtomicU32, u32);
+pub(super) struct Inside<'a>(&'a AtomicU32, u32);
 
 impl Inside<'_> {
-    fn new(inside: &AtomicU32, events: u32) -> Inside<'_> {
+    pub(super) fn new(inside: &AtomicU32, events: u32) -> Inside<'_> {
         inside.fetch_add(events, Ordering::Relaxed);
         Inside(inside, events)
     }

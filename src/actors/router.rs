@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use ractor::{ActorRef, ActorStatus};
 use tokio::sync::watch;
 
-use super::batch::{Batch, Held, Ticket, Verdict};
+use super::batch::{Batch, Held, Reach, Ticket, Verdict};
 use super::refused;
 use super::shared::Shared;
 use super::warehouse::{self, Command, Inbox, Incoming};
@@ -78,8 +78,13 @@ impl Router {
 
     /// Judges events; see `Node::events`.
     pub async fn events(&self, events: Vec<Event>, held: Held) -> Vec<Verdict> {
+        self.events_reaching(events, held, Reach::default()).await.0
+    }
+
+    /// As [`Router::events`], and whether what they reach to was written with the last of them.
+    pub async fn events_reaching(&self, events: Vec<Event>, held: Held, reach: Reach) -> (Vec<Verdict>, bool) {
         if events.is_empty() {
-            return Vec::new();
+            return (Vec::new(), false);
         }
         let mut skus = Vec::with_capacity(events.len());
         let mut no_room: Vec<(u32, Refusal)> = Vec::new();
@@ -93,7 +98,7 @@ impl Router {
                 }
             }
         }
-        let (batch, groups) = Batch::new(events, skus);
+        let (batch, groups) = Batch::new(events, skus, reach);
         let ticket = Ticket::new(batch.clone(), held);
         if !no_room.is_empty() {
             refused::no_room(&self.shared, &ticket, no_room);
@@ -110,7 +115,8 @@ impl Router {
             }
         }
         drop(ticket);
-        batch.verdicts().await
+        let verdicts = batch.clone().verdicts().await;
+        (verdicts, batch.is_written())
     }
 }
 

@@ -81,6 +81,10 @@ fn of_app(failure: app::Failure) -> Failure {
             Code::Configuration,
             Some("choose another address with --listen, or http.listen in the configuration"),
         ),
+        app::Failure::Kafka(_) => (
+            Code::Configuration,
+            Some("shelfd check --kafka looks at everything about the broker"),
+        ),
         app::Failure::Telemetry(_) => (Code::Configuration, None),
         app::Failure::Broken(_) => (
             Code::Unavailable,

@@ -20,6 +20,7 @@ pub(super) fn check(values: &mut Values) {
     limits(values);
     sources(values);
     warehouses(values);
+    super::kafka::check(values);
 }
 
 fn listen(values: &mut Values) {

@@ -6,6 +6,8 @@
 
 use super::path::{KeyPath, pattern};
 
+mod kafka;
+
 /// What a key may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -288,6 +290,24 @@ pub const KEYS: &[Key] = &[
         false,
         "The most SKUs awake at once (about 8 KB each); past it they are decided in place.",
     ),
+    kafka::BROKERS,
+    kafka::GROUP,
+    kafka::SECURITY,
+    kafka::SASL_MECHANISM,
+    kafka::USERNAME,
+    kafka::PASSWORD_FILE,
+    kafka::CA_FILE,
+    kafka::CERTIFICATE_FILE,
+    kafka::KEY_FILE,
+    kafka::IN_TOPIC,
+    kafka::IN_CLASS,
+    kafka::IN_SOURCE,
+    kafka::IN_FORMAT,
+    kafka::OUT_TOPIC,
+    kafka::OUT_WHAT,
+    kafka::OUT_MODE,
+    kafka::OUT_COMPRESSION,
+    kafka::OUT_HOLD_FACTS,
     key(
         "log.level",
         Kind::Text,

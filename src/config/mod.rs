@@ -18,6 +18,7 @@ use miette::NamedSource;
 use serde::{Deserialize, Serialize};
 
 mod check;
+mod kafka;
 mod keys;
 mod path;
 mod problem;
@@ -26,6 +27,7 @@ mod reload;
 #[cfg(test)]
 mod tests;
 
+pub use kafka::{Class, Format, Kafka, KafkaIn, KafkaOut, Mode, Published, Security};
 pub use keys::{ENV_PREFIX, KEYS, Key, Kind};
 pub use problem::{Invalid, Problem};
 pub use reload::{Change, ReloadDiff};
@@ -48,6 +50,8 @@ pub struct Config {
     pub stock: Stock,
     /// `[actors]`
     pub actors: Actors,
+    /// `[kafka]`
+    pub kafka: Kafka,
     /// `[log]`
     pub log: Log,
     /// Every `[[source]]`.

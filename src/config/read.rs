@@ -134,11 +134,13 @@ impl Values {
 
     /// How many elements a list has.
     pub(super) fn count(&self, list: &str) -> usize {
-        let root = KeyPath::default().name(list);
-        self.elements
-            .keys()
-            .filter(|path| path.0.len() == 2 && path.0.starts_with(&root.0))
-            .count()
+        self.count_at(&KeyPath::default().name(list))
+    }
+
+    /// How many elements the list at a place has.
+    pub(super) fn count_at(&self, list: &KeyPath) -> usize {
+        let inside = |path: &&KeyPath| path.0.len() == list.0.len() + 1 && path.0.starts_with(&list.0);
+        self.elements.keys().filter(inside).count()
     }
 
     /// The text at a place.

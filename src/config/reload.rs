@@ -129,6 +129,7 @@ fn descend(leaves: &mut Leaves, place: &str, steps: &mut Vec<String>, value: &Va
                 let name = item
                     .get("id")
                     .or_else(|| item.get("name"))
+                    .or_else(|| item.get("topic"))
                     .and_then(Value::as_str)
                     .unwrap_or_default();
                 steps.push("[]".to_owned());

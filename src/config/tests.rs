@@ -328,6 +328,8 @@ fn a_reload_applies_exactly_the_keys_that_say_so() {
             (Kind::Integer { .. }, toml::Value::Integer(n)) => (n + 1).to_string(),
             (Kind::Word(words), _) => words[1].to_owned(),
             _ if key.path == "http.listen" => "127.0.0.1:1".to_owned(),
+            _ if key.path == "kafka.brokers" => "localhost:1".to_owned(),
+            // A certificate wants its key, and a password its user, which this loop gives as well.
             _ => "warn".to_owned(),
         };
         layers = layers.flag("--x", key.path, Some(other));
@@ -373,6 +375,14 @@ fn document() -> String {
         }
         out += &explained(key);
         out += &format!("{name} = {}\n\n", key.default.unwrap());
+        if key.path == "kafka.key_file" {
+            out += &shown("kafka.in", INS, &[("topic", "\"inventory.light\"")]);
+            out += &shown(
+                "kafka.out",
+                OUTS,
+                &[("topic", "\"inventory.updated\""), ("what", "\"updated\"")],
+            );
+        }
     }
     out += &list("source[].", SOURCES, &[("name", "\"import*\""), ("keep_ids", "\"forever\"")]);
     out += "[[source]]\nname = \"dead-letter*\"\nkeep_ids = \"forever\"\n\n";
@@ -384,6 +394,20 @@ fn document() -> String {
     out += "[warehouse.channels.default]\n";
     out += &list("warehouse[].channels.*.", "", &[]);
     out += "[warehouse.channels.web]\n";
+    out
+}
+
+/// A list that the defaults do not have: as comments.
+fn shown(list_of: &str, head: &str, said: &[(&str, &str)]) -> String {
+    let mut out = format!("{head}# [[{list_of}]]\n");
+    for line in list(&format!("{list_of}[]."), "", said).lines() {
+        let line = if line.is_empty() || line.starts_with('#') {
+            line.to_owned()
+        } else {
+            format!("# {line}")
+        };
+        out += &format!("{line}\n");
+    }
     out
 }
 
@@ -424,6 +448,12 @@ const HEAD: &str = "\
 
 ";
 
+const INS: &str = "\
+# A topic that events are taken from; one [[kafka.in]] for each.
+";
+const OUTS: &str = "\
+# A topic that the node publishes to; one [[kafka.out]] for each.
+";
 const SOURCES: &str = "\
 # How a system that reports is judged; a source without a rule gets the defaults below. Each rule of yours stands beside
 # the two embedded ones shown here, and replaces one of the same name.
@@ -435,3 +465,21 @@ const WAREHOUSES: &str = "\
 # a warehouse that declares none has `default` and `web`.
 [[warehouse]]
 ";
+
+#[test]
+fn kafka_is_refused_where_its_keys_contradict_each_other() {
+    let refused = |text: &str| load(text).unwrap_err().lines().collect::<Vec<_>>().join("\n");
+    let two_ways = "[kafka]\nbrokers = \"a:1\"\n[[kafka.in]]\ntopic = \"t\"\n[[kafka.out]]\ntopic = \"t\"\nwhat = \"drift\"\n";
+    assert!(refused(two_ways).contains("named twice"), "{}", refused(two_ways));
+    let nowhere = "[[kafka.in]]\ntopic = \"t\"\n";
+    assert!(refused(nowhere).contains("`kafka.brokers` is empty"), "{}", refused(nowhere));
+    let nobody = "[kafka]\nbrokers = \"a:1\"\nsecurity = \"sasl_ssl\"\n";
+    assert!(refused(nobody).contains("kafka.password_file"), "{}", refused(nobody));
+    let no_port = "[kafka]\nbrokers = \"kafka\"\n";
+    assert!(refused(no_port).contains("not a host and a port"), "{}", refused(no_port));
+    let whole =
+        "[kafka]\nbrokers = \"a:1, b:2\"\n[[kafka.in]]\ntopic = \"light\"\n[[kafka.in]]\ntopic = \"heavy\"\nclass = \"heavy\"\n";
+    let kafka = load(whole).unwrap().kafka;
+    assert_eq!(kafka.r#in.len(), 2);
+    assert_eq!((kafka.r#in[1].class, kafka.out.len()), (Class::Heavy, 0));
+}

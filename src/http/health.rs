@@ -15,7 +15,11 @@ use crate::actors::node::Readiness;
 #[utoipa::path(get, path = "/v1/status", tag = "node", responses((status = 200, description = "Node, journal, warehouses, actors", body = Object)))]
 pub(super) async fn status(State(door): State<Door>, uri: Uri) -> Answer<Json<Value>> {
     Params::read(uri.query(), &[])?;
-    Ok(Json(door.node.status()))
+    let mut status = door.node.status();
+    if let (Some(members), Value::Object(others)) = (status.as_object_mut(), (door.options.others)()) {
+        members.extend(others);
+    }
+    Ok(Json(status))
 }
 
 /// Whether the process lives.

@@ -114,14 +114,14 @@ pub struct HttpOptions {
     pub idle_timeout: Duration,
     /// The most connections; further ones are closed at once with 503.
     pub max_connections: usize,
-    /// The most events taken and not yet answered.
-    pub max_inflight_events: usize,
-    /// The most bytes of bodies taken and not yet answered.
-    pub max_inflight_bytes: usize,
+    /// The valve, which other doors share.
+    pub valve: Valve,
     /// How long connections may finish what they have begun when the node stops.
     pub finish_within: Duration,
     /// All metrics as text.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// What other doors say of themselves, as members of the status.
+    pub others: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
 }
 
 /// What every handler has at hand.
@@ -204,7 +204,7 @@ fn router(node: Node, options: Arc<HttpOptions>, shutdown: watch::Receiver<bool>
     let door = Door {
         node,
         store_tag: store_tag.into(),
-        valve: Valve::new(options.max_inflight_events, options.max_inflight_bytes),
+        valve: options.valve.clone(),
         options,
         shutdown,
         document,

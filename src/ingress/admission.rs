@@ -16,7 +16,12 @@ pub struct Valve {
     bytes: Arc<Semaphore>,
     max_events: usize,
     max_bytes: usize,
+    /// Events of the valve that heavy work leaves to everybody else.
+    kept_events: usize,
 }
+
+/// One part in so many is kept for light work.
+const KEPT_SHARE: usize = 4;
 
 /// What one request holds of the valve; given back when it is dropped, which is when the answer is made.
 #[derive(Debug)]
@@ -42,6 +47,7 @@ impl Valve {
             bytes: Arc::new(Semaphore::new(cap(max_bytes))),
             max_events: cap(max_events),
             max_bytes: cap(max_bytes),
+            kept_events: cap(max_events) / KEPT_SHARE,
         }
     }
 
@@ -92,6 +98,14 @@ impl Permit {
         }
     }
 
+    /// As [`Permit::take_events`], and leaves the share that is kept for light work.
+    pub fn take_heavy_events(&mut self, n: usize) -> Result<(), Refusal> {
+        if self.valve.events.available_permits() < n.saturating_add(self.valve.kept_events) {
+            return Err(overloaded("many events"));
+        }
+        self.take_events(n)
+    }
+
     /// Takes `n` more events, or refuses at once.
     pub fn take_events(&mut self, n: usize) -> Result<(), Refusal> {
         take(&self.valve.events, &mut self.events, n, "many events")
@@ -116,6 +130,15 @@ mod tests {
         drop(first);
         second.take_bytes(100).unwrap();
         second.take_events(10).unwrap();
+    }
+
+    #[test]
+    fn heavy_work_leaves_a_share_to_light_work() {
+        let valve = Valve::new(100, 100);
+        let (mut heavy, mut light) = (valve.permit(), valve.permit());
+        heavy.take_heavy_events(75).unwrap();
+        assert_eq!(heavy.take_heavy_events(1).unwrap_err().code, Code::Overloaded);
+        light.take_events(25).unwrap();
     }
 
     #[test]

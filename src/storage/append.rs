@@ -110,8 +110,34 @@ impl Append {
     }
 }
 
+/// A place in a source of events, to be written in the commit that completes all that was taken up to it.
+pub trait Mark: Send + Sync {
+    /// Whether everything up to it is durable once `rows` more of its rows are, and nothing of it waits for something else.
+    fn completes(&self, rows: usize) -> bool;
+    /// What is written then.
+    fn positions(&self) -> &[Position];
+    /// They are written.
+    fn written(&self);
+}
+
+/// A place in one partition of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The topic.
+    pub topic: std::sync::Arc<str>,
+    /// The partition.
+    pub partition: i32,
+    /// The offset of the next message to be taken.
+    pub next: i64,
+    /// A fingerprint of the last message taken: a topic that was made anew has another there.
+    pub print: u64,
+}
+
 /// Who waits for an [`Append`]. Dropped without a call only when the process is going down.
 pub trait Done: Send {
     /// The facts are durable and in the view; the first has sequence `first_seq`, the others follow without gaps. Or not.
     fn done(self: Box<Self>, result: Result<u64, CommitFailure>);
+
+    /// The marks that these facts bring forward, each with how many of its rows are among them. Asked before the commit.
+    fn marks(&self, _each: &mut dyn FnMut(std::sync::Arc<dyn Mark>, usize)) {}
 }

@@ -14,6 +14,7 @@ pub mod keep;
 pub mod known;
 pub mod ledger;
 pub mod payload;
+mod position;
 pub mod recent;
 mod record;
 pub mod remembered;

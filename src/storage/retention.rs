@@ -67,7 +67,11 @@ impl Retention {
         let end = (number + 1) << self.shared.generation_bits;
         let past_window = sealed.newest < now.plus_ms(-options.id_window_ms);
         let past_history = sealed.newest < now.plus_ms(-options.history_ms);
-        let unread = self.shared.cursors.lowest().is_none_or(|cursor| cursor + 1 >= end);
+        let unread = self
+            .shared
+            .cursors
+            .lowest(self.shared.view.durable_seq())
+            .is_none_or(|cursor| cursor + 1 >= end);
         let mut left = sealed;
         if past_window {
             left.ids = 0;

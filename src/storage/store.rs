@@ -220,6 +220,21 @@ impl Store {
         &self.journal
     }
 
+    /// A random name of this store, made with it: another store counts its facts anew, under another name.
+    pub fn id(&self) -> Result<String, ReadError> {
+        use std::fmt::Write;
+        let id = self.shared.database.read(|transaction| {
+            let table = transaction.open_table(tables::META)?;
+            Ok(table.get(tables::meta::STORE_ID)?.map(|id| id.value().to_vec()))
+        })?;
+        let mut text = String::new();
+        for byte in id.unwrap_or_default().iter().take(4) {
+            // Writing into a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        Ok(text)
+    }
+
     /// Where the store is.
     pub fn path(&self) -> &Path {
         &self.path

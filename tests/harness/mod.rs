@@ -16,4 +16,5 @@ pub mod data;
 pub mod disk;
 pub mod events;
 pub mod http;
+pub mod kafka;
 pub mod node;

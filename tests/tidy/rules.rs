@@ -19,14 +19,18 @@ const LAYERS: &[(&str, &str)] = &[
     ("metrics", "domain storage actors telemetry systemd"),
     ("ingress", "domain storage actors telemetry"),
     ("http", "domain storage actors ingress telemetry"),
-    ("app", "domain storage actors metrics ingress http config telemetry systemd"),
+    ("kafka", "domain storage actors ingress telemetry"),
+    (
+        "app",
+        "domain storage actors metrics ingress http kafka config telemetry systemd",
+    ),
     (
         "cli",
-        "domain storage actors metrics ingress http app config telemetry systemd",
+        "domain storage actors metrics ingress http kafka app config telemetry systemd",
     ),
     (
         "main",
-        "domain storage actors metrics ingress http app cli config telemetry systemd",
+        "domain storage actors metrics ingress http kafka app cli config telemetry systemd",
     ),
     ("lib", ""),
 ];

@@ -253,6 +253,24 @@ impl Stock {
         }
     }
 
+    /// A copy without the recent book, for whoever only follows the figures: the book of a busy SKU is most of its size.
+    pub fn without_book(&self) -> Stock {
+        Stock {
+            unit: self.unit,
+            version: self.version,
+            lots: self.lots.clone(),
+            outside: self.outside,
+            owed: self.owed,
+            dated: self.dated,
+            claims: self.claims.clone(),
+            last_count: self.last_count,
+            count_due: self.count_due,
+            book: VecDeque::new(),
+            book_floor: self.book_floor,
+            rare: self.rare.clone(),
+        }
+    }
+
     /// The lot of that id, when it is known. The id `""` is the stock without a lot.
     pub fn lot(&self, id: &Id) -> Option<&Lot> {
         self.lots.binary_search_by(|lot| lot.id.cmp(id)).ok().map(|i| &self.lots[i])

@@ -9,6 +9,7 @@ use redb::{Durability, ReadableTable, WriteTransaction};
 use crate::domain::units::Time;
 use crate::storage::append::{Append, CommitFailure, Done, Folded};
 use crate::storage::database::{ReadError, failure_of};
+use crate::storage::position::Marks;
 use crate::storage::record::Packer;
 use crate::storage::tables::{self, meta};
 
@@ -30,6 +31,7 @@ pub(crate) struct Batch {
     facts: Vec<(Vec<u8>, Vec<u32>)>,
     folds: Vec<Folded>,
     waiting: Vec<Waiting>,
+    marks: Marks,
     epoch: u64,
     pub(super) sides: Vec<Box<dyn SideWrite>>,
     pub(super) bytes: usize,
@@ -52,6 +54,7 @@ impl Batch {
         }
         self.epoch = epoch;
         self.bytes += append.bytes.len();
+        append.done.marks(&mut |mark, rows| self.marks.add(mark, rows));
         self.waiting.push(Waiting::Append(append.done, append.folds.len()));
         self.facts.push((append.bytes, append.ends));
         self.folds.extend(append.folds);
@@ -110,6 +113,7 @@ impl Journal {
                 table.insert(key, row.as_slice())?;
             }
             drop(table);
+            batch.marks.write(transaction)?;
             batch.sides.iter_mut().try_for_each(|rows| rows.write(transaction))
         })
     }
@@ -121,6 +125,7 @@ impl Journal {
         let seq = self.next_seq + batch.folds.len() as u64;
         self.shared.view.fold_all(batch.folds.drain(..), self.next_seq);
         self.shared.view.set_durable(seq - 1);
+        batch.marks.landed();
         self.tell(batch, &Ok(()));
         self.next_seq = seq;
         self.outside.durable.send_if_modified(|durable| {

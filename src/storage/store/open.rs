@@ -225,6 +225,7 @@ fn initialise(database: &Database, options: &Options) -> Result<(), redb::Error>
     transaction.open_table(tables::DEAD_LETTER)?;
     transaction.open_table(tables::RUN)?;
     transaction.open_table(tables::GENERATION)?;
+    transaction.open_table(tables::POSITION)?;
     transaction.commit()?;
     Ok(())
 }

@@ -1,0 +1,232 @@
+//! Messages on their way to the broker: which of them it has confirmed, and up to where that is everything.
+//!
+//! A flight is a portion of the journal; its end counts only when every message of it and of all flights before it is confirmed.
+//! Waiting for each message was rejected: the broker's round trip would be the speed of the outbox.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer, ProducerContext, PurgeConfig};
+
+use super::Out;
+use super::client::{Broker, Heard, Trouble, code};
+use super::gauge::Line;
+
+/// Messages sent and not confirmed; past it nothing more is read.
+const MAX_MESSAGES: usize = 20_000;
+/// How long a full queue may stay full before it is looked at again.
+const ROOM_WITHIN: Duration = Duration::from_millis(100);
+
+/// Why publishing cannot go on.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// It is worth trying again soon.
+    Again(String),
+    /// The broker will say the same to the same message: a person must mend it.
+    Forever(String),
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Failure {
+        Failure::Again(trouble.to_string())
+    }
+}
+
+impl Failure {
+    /// What a broker's answer means for the topic.
+    fn of(error: &KafkaError, topic: &str, bytes: usize) -> Failure {
+        use RDKafkaErrorCode as Code;
+        let words = code(error);
+        match error.rdkafka_error_code() {
+            Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize) => Failure::Forever(format!(
+                "{words}: a message of {bytes} bytes is larger than the topic {topic} takes; raise its max.message.bytes"
+            )),
+            Some(Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed) => {
+                Failure::Forever(format!("{words}: give the node the right to write to the topic {topic}"))
+            }
+            Some(Code::InvalidRecord | Code::PolicyViolation | Code::InvalidTopic | Code::UnsupportedForMessageFormat) => {
+                Failure::Forever(format!(
+                    "{words}: the topic {topic} does not take what is published on it; look at its settings"
+                ))
+            }
+            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
+                Failure::Again(format!("{words}: the broker has no topic {topic}; create it"))
+            }
+            _ => Failure::Again(words),
+        }
+    }
+}
+
+/// The answers as they come, in the thread that polls.
+struct Answers {
+    heard: Heard,
+    topic: String,
+    came: Mutex<Came>,
+}
+
+#[derive(Default)]
+struct Came {
+    /// The flight, and how many of its messages were confirmed in a row.
+    confirmed: Vec<(usize, u32)>,
+    failed: Option<Failure>,
+}
+
+impl ClientContext for Answers {
+    fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
+        self.heard.log(level, fac, message);
+    }
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.heard.error(error, reason);
+    }
+}
+
+impl ProducerContext for Answers {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, flight: usize) {
+        let mut came = self.came.lock();
+        match result {
+            Ok(_) => match came.confirmed.last_mut() {
+                Some((last, count)) if *last == flight => *count += 1,
+                _ => came.confirmed.push((flight, 1)),
+            },
+            Err((error, message)) => {
+                let failure = Failure::of(error, &self.topic, message.payload_len());
+                // What is purged after a failure says nothing new.
+                came.failed.get_or_insert(failure);
+            }
+        }
+    }
+}
+
+struct Flight {
+    /// The sequence up to which everything is in this flight or in one before it; `None`: that is said by a later one.
+    end: Option<u64>,
+    open: u32,
+}
+
+/// See the module.
+pub(super) struct Sender {
+    producer: BaseProducer<Answers>,
+    topic: String,
+    flights: VecDeque<Flight>,
+    /// The number of the first flight.
+    first: usize,
+    messages: usize,
+}
+
+impl Sender {
+    /// A producer of its own. Connects by itself, whenever it can.
+    pub(super) fn open(broker: &Broker, out: &Out, line: &Arc<Line>) -> Result<Sender, Trouble> {
+        let mut settings = broker.settings()?;
+        settings
+            .set("enable.idempotence", "true")
+            // The outbox owns the retrying: a message waits for its broker as long as it takes, in its order.
+            .set("message.timeout.ms", "0")
+            .set("linger.ms", "2")
+            .set("compression.codec", &out.compression)
+            .set("batch.num.messages", "10000")
+            .set("queue.buffering.max.messages", "100000")
+            .set("queue.buffering.max.kbytes", "16384")
+            // The broker judges sizes, not its client.
+            .set("message.max.bytes", "100000000")
+            .set("topic.metadata.propagation.max.ms", "5000");
+        let context = Answers {
+            heard: Heard::new(line.clone()),
+            topic: out.topic.clone(),
+            came: Mutex::default(),
+        };
+        Ok(Sender {
+            producer: settings.create_with_context::<_, BaseProducer<Answers, NoCustomPartitioner>>(context)?,
+            topic: out.topic.clone(),
+            flights: VecDeque::new(),
+            first: 0,
+            messages: 0,
+        })
+    }
+
+    /// Whether more may be sent.
+    pub(super) fn has_room(&self) -> bool {
+        self.messages < MAX_MESSAGES
+    }
+
+    /// Whether everything is confirmed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.flights.is_empty()
+    }
+
+    /// Begins a flight: what is sent from now on belongs to it. With it all is sent up to `end`.
+    pub(super) fn begin(&mut self, end: Option<u64>) {
+        self.flights.push_back(Flight { end, open: 0 });
+    }
+
+    /// Sends one message of the newest flight.
+    pub(super) fn send(&mut self, key: &str, body: &[u8], headers: OwnedHeaders) -> Result<(), Failure> {
+        let flight = self.first + self.flights.len() - 1;
+        let mut record = BaseRecord::with_opaque_to(&self.topic, flight)
+            .key(key)
+            .payload(body)
+            .headers(headers);
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => break,
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    record = back;
+                    self.producer.poll(ROOM_WITHIN);
+                    // Whoever polls next hears it too; a queue that stays full must not hide that the thread is to end.
+                    if self.producer.context().came.lock().failed.is_some() {
+                        return Err(Failure::Again("the queue is full".to_owned()));
+                    }
+                }
+                Err((error, _)) => return Err(Failure::of(&error, &self.topic, body.len())),
+            }
+        }
+        if let Some(flight) = self.flights.back_mut() {
+            flight.open += 1;
+        }
+        self.messages += 1;
+        Ok(())
+    }
+
+    /// Hears answers for up to `wait`. How many messages were confirmed, and the end up to which everything is.
+    pub(super) fn answers(&mut self, wait: Duration) -> Result<(u64, Option<u64>), Failure> {
+        self.producer.poll(wait);
+        let came = std::mem::take(&mut *self.producer.context().came.lock());
+        let mut confirmed = 0;
+        for (flight, count) in came.confirmed {
+            if let Some(flight) = flight.checked_sub(self.first).and_then(|at| self.flights.get_mut(at)) {
+                flight.open = flight.open.saturating_sub(count);
+            }
+            self.messages = self.messages.saturating_sub(count as usize);
+            confirmed += u64::from(count);
+        }
+        let mut end = None;
+        // The newest flight is still being filled while its messages are confirmed already, but never across two calls.
+        while self.flights.front().is_some_and(|flight| flight.open == 0) {
+            end = self.flights.pop_front().and_then(|flight| flight.end).or(end);
+            self.first += 1;
+        }
+        match came.failed {
+            // What was confirmed before stays confirmed; the failure comes again with the next look, and its messages with it.
+            Some(failure) if end.is_some() => {
+                self.producer.context().came.lock().failed = Some(failure);
+                Ok((confirmed, end))
+            }
+            Some(failure) => Err(failure),
+            None => Ok((confirmed, end)),
+        }
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        // What is not confirmed is sent again from the cursor; waiting for it here would be waiting for a broker that is away.
+        self.producer.purge(PurgeConfig::default().queue().inflight());
+    }
+}

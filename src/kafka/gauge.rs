@@ -1,0 +1,155 @@
+//! What the threads say of themselves, for `status` and `/metrics`: written by them, read by whoever asks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+
+use super::What;
+
+/// How one of them is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// It works.
+    Running,
+    /// It tries again by itself; why.
+    Waiting(String),
+    /// The broker refuses for good: nothing moves until somebody mends it; why.
+    Stopped(String),
+}
+
+/// What a part says before it has heard anything.
+const FIRST: &str = "not connected yet";
+
+/// The state of one part, told to the log when it changes.
+pub(super) struct Line {
+    /// Which part.
+    pub(super) name: String,
+    state: Mutex<State>,
+}
+
+impl Line {
+    fn new(name: String) -> Line {
+        Line {
+            name,
+            state: Mutex::new(State::Waiting(FIRST.to_owned())),
+        }
+    }
+
+    fn turn(&self, to: State) -> bool {
+        let mut state = self.state.lock();
+        if *state == to {
+            return false;
+        }
+        *state = to;
+        true
+    }
+
+    /// It works.
+    pub(super) fn runs(&self) {
+        if *self.state.lock() != State::Running && self.turn(State::Running) {
+            tracing::info!(part = %self.name, "it works");
+        }
+    }
+
+    /// It waits for the broker. One that is stopped stays so until it works.
+    pub(super) fn waits(&self, why: &str) {
+        if matches!(*self.state.lock(), State::Stopped(_)) {
+            return;
+        }
+        if self.turn(State::Waiting(why.to_owned())) {
+            tracing::warn!(part = %self.name, why, "it waits, and tries again by itself");
+        }
+    }
+
+    /// Whether it waits already, for a reason that was heard since it began to.
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(&*self.state.lock(), State::Waiting(why) if why != FIRST)
+    }
+
+    /// The broker refuses for good.
+    pub(super) fn stopped(&self, why: &str) {
+        if self.turn(State::Stopped(why.to_owned())) {
+            tracing::error!(part = %self.name, why, "the broker refuses this for good: nothing is skipped and nothing moves until it is mended");
+        }
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.state.lock().clone()
+    }
+
+    /// The word and the reason.
+    fn words(&self) -> (&'static str, Option<String>) {
+        match self.state() {
+            State::Running => ("running", None),
+            State::Waiting(why) => ("waiting", Some(why)),
+            State::Stopped(why) => ("stopped", Some(why)),
+        }
+    }
+}
+
+/// One topic that is published to.
+pub(super) struct OutGauge {
+    pub(super) line: Arc<Line>,
+    topic: String,
+    what: What,
+    /// Everything up to this sequence is with the broker.
+    pub(super) cursor: AtomicU64,
+    /// Messages that the broker has confirmed.
+    pub(super) published: AtomicU64,
+    /// Facts that retention cut before they were published.
+    pub(super) missed: AtomicU64,
+}
+
+/// All of them.
+#[derive(Default)]
+pub struct Gauges {
+    outs: Mutex<Vec<Arc<OutGauge>>>,
+}
+
+impl Gauges {
+    pub(super) fn out(&self, topic: &str, what: What) -> Arc<OutGauge> {
+        let gauge = Arc::new(OutGauge {
+            line: Arc::new(Line::new(format!("out {topic}"))),
+            topic: topic.to_owned(),
+            what,
+            cursor: AtomicU64::new(0),
+            published: AtomicU64::new(0),
+            missed: AtomicU64::new(0),
+        });
+        self.outs.lock().push(gauge.clone());
+        gauge
+    }
+
+    pub(super) fn outs(&self, newest: u64) -> Vec<Value> {
+        let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        let one = |gauge: &Arc<OutGauge>| {
+            let (state, reason) = gauge.line.words();
+            json!({
+                "name": gauge.topic,
+                "what": gauge.what.as_str(),
+                "state": state,
+                "lag": newest.saturating_sub(read(&gauge.cursor)),
+                "published": read(&gauge.published),
+                "missed": read(&gauge.missed),
+                "reason": reason,
+            })
+        };
+        self.outs.lock().iter().map(one).collect()
+    }
+
+    /// Sets the metrics; `newest` is the newest durable sequence.
+    pub fn observe(&self, newest: u64) {
+        for gauge in self.outs.lock().iter() {
+            let topic = gauge.topic.clone();
+            let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
+            let lag = newest.saturating_sub(read(&gauge.cursor));
+            metrics::gauge!("shelfd_kafka_out_lag", "topic" => topic.clone()).set(lag as f64);
+            metrics::counter!("shelfd_kafka_out_published_total", "topic" => topic.clone()).absolute(read(&gauge.published));
+            metrics::counter!("shelfd_kafka_out_missed_total", "topic" => topic.clone()).absolute(read(&gauge.missed));
+            let stopped = matches!(gauge.line.state(), State::Stopped(_));
+            metrics::gauge!("shelfd_kafka_out_stopped", "topic" => topic).set(f64::from(u8::from(stopped)));
+        }
+    }
+}

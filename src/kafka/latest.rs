@@ -1,0 +1,174 @@
+//! The newest state of each SKU that changed, for a compacted topic: what may be promised, per channel.
+//!
+//! Not every fact, but every SKU: of the facts read at once each SKU is published once, as the view has it now. A publisher that
+//! is far behind does not read its backlog at all; it walks over all SKUs, and looks for fresh changes between two steps, so that a
+//! day's outage delays no change of now. (A queue per SKU was rejected: the journal is one already.)
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use crate::actors::node::Node;
+use crate::domain::fact::Subject;
+use crate::domain::units::{Id, Time};
+use crate::storage::append::SkuIndex;
+use crate::storage::database::ReadError;
+
+use super::Out;
+use super::body::{Sites, put_latest};
+use super::cloud::{About, Cloud};
+use super::facts::unreadable;
+use super::flight::{Failure, Sender};
+use super::gauge::OutGauge;
+use super::publisher::Source;
+
+/// Facts read at once.
+const PAGE: usize = 4_000;
+/// Facts behind from which on all SKUs are walked over instead.
+const FAR: u64 = 200_000;
+/// SKUs of one step of the walk.
+const STEP: usize = 500;
+/// Versions remembered as published, to skip what the view had already shown.
+const REMEMBERED: usize = 200_000;
+
+/// Where a walk over all SKUs stands.
+struct Walk {
+    warehouses: Vec<Id>,
+    after: Option<Id>,
+}
+
+/// See the module.
+pub(super) struct Latest {
+    node: Node,
+    next: u64,
+    walk: Option<Walk>,
+    store: String,
+    sites: Sites,
+    published: HashMap<SkuIndex, u64>,
+    cloud: Cloud,
+    body: Vec<u8>,
+    gauge: Arc<OutGauge>,
+}
+
+impl Latest {
+    pub(super) fn new(node: &Node, out: &Out, known: Option<u64>, gauge: Arc<OutGauge>) -> Result<Latest, Failure> {
+        let mut latest = Latest {
+            node: node.clone(),
+            next: known.unwrap_or(0) + 1,
+            walk: None,
+            store: node.store().id().map_err(|error| unreadable(&error))?,
+            sites: Sites::default(),
+            published: HashMap::new(),
+            cloud: Cloud::new(&node.about().name, "inventory.availability", out.structured),
+            body: Vec::with_capacity(1_024),
+            gauge,
+        };
+        let newest = node.view().durable_seq();
+        if latest.next < node.store().floor() || newest.saturating_sub(latest.next) > FAR {
+            latest.walk_over_all();
+        }
+        Ok(latest)
+    }
+
+    fn walk_over_all(&mut self) {
+        let warehouses: Vec<Id> = self.node.view().warehouses().keys().cloned().collect();
+        tracing::info!(part = %self.gauge.line.name, "far behind: it publishes every SKU as it is now, and fresh changes first");
+        self.next = self.node.view().durable_seq() + 1;
+        self.walk = Some(Walk { warehouses, after: None });
+    }
+
+    /// One step of the walk, one flight.
+    fn step(&mut self, sender: &mut Sender) -> Result<bool, Failure> {
+        let Some(walk) = &mut self.walk else { return Ok(false) };
+        let Some(warehouse) = walk.warehouses.last().cloned() else {
+            self.walk = None;
+            // Confirmed only when all flights of the walk are: this one comes behind them.
+            sender.begin(Some(self.next - 1));
+            return Ok(true);
+        };
+        let page = self
+            .node
+            .view()
+            .skus_of(warehouse.as_str(), walk.after.as_ref().map(Id::as_str), STEP);
+        walk.after = page.last().map(|(sku, _)| sku.clone());
+        if page.len() < STEP {
+            walk.warehouses.pop();
+            walk.after = None;
+        }
+        sender.begin(None);
+        let now = self.node.now();
+        for (sku, index) in page {
+            self.publish(sender, index, &warehouse, &sku, now)?;
+        }
+        Ok(true)
+    }
+
+    fn publish(&mut self, sender: &mut Sender, index: SkuIndex, warehouse: &Id, sku: &Id, now: Time) -> Result<(), Failure> {
+        let Some(site) = self.sites.get(warehouse) else {
+            return Ok(());
+        };
+        if self.published.len() >= REMEMBERED {
+            self.published.clear();
+        }
+        let (body, published) = (&mut self.body, &mut self.published);
+        body.clear();
+        let seq = self.node.view().read(index, |stock, seq| {
+            let stock = stock.filter(|stock| published.insert(index, stock.version) != Some(stock.version))?;
+            put_latest(body, site, sku.as_str(), stock, seq, now);
+            Some(seq)
+        });
+        let Some(seq) = seq else { return Ok(()) };
+        let id = format!("availability-{}-{seq}", self.store);
+        let about = About {
+            key: (warehouse.as_str(), sku.as_str()),
+            id: &id,
+            time: now,
+            trace: None,
+        };
+        self.cloud.send(sender, &about, &self.body)
+    }
+}
+
+impl Source for Latest {
+    fn more(&mut self, sender: &mut Sender) -> Result<bool, Failure> {
+        if self.node.view().durable_seq().saturating_sub(self.next) > FAR && self.walk.is_none() {
+            self.walk_over_all();
+        }
+        let facts = match self.node.store().facts(self.next, PAGE) {
+            Ok(facts) => facts,
+            Err(ReadError::HistoryGone { .. }) => {
+                // Nothing is missed: the newest of every SKU is what this topic promises.
+                self.walk_over_all();
+                return Ok(true);
+            }
+            Err(error) => return Err(unreadable(&error)),
+        };
+        self.sites.look(&self.node);
+        let Some(last) = facts.last() else {
+            return self.step(sender);
+        };
+        self.next = last.seq + 1;
+        // During a walk the end of the walk speaks for all.
+        sender.begin(self.walk.is_none().then_some(last.seq));
+        let now = self.node.now();
+        let mut seen = HashSet::new();
+        for fact in &facts {
+            let Subject::Sku { sku, changes, .. } = &fact.subject else {
+                continue;
+            };
+            if changes.is_empty() {
+                continue;
+            }
+            let index = self.node.view().keys().find(fact.warehouse.as_str(), sku.as_str());
+            if let Some(index) = index.filter(|index| seen.insert(*index)) {
+                self.publish(sender, index, &fact.warehouse, sku, now)?;
+            }
+        }
+        // A walk goes on also while there is always something fresh.
+        if self.walk.is_some() {
+            self.step(sender)?;
+        }
+        Ok(true)
+    }
+}
