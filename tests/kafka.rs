@@ -2,6 +2,7 @@
 
 mod out;
 mod schema;
+mod take;
 
 use serde_json::Value;
 
@@ -35,6 +36,16 @@ fn published(node: &Node, topics: &[&str]) {
         wait_until(&format!("{topic} to be published"), || {
             let now = of_topic(node, topic);
             now["lag"] == 0 && now["state"] == "running"
+        });
+    }
+}
+
+/// Waits until every message of these topics has had its effect and the group's place says so.
+fn taken(node: &Node, broker: &Broker, topics: &[&str]) {
+    for topic in topics {
+        let class = of_topic(node, topic)["class"].as_str().expect("a class").to_owned();
+        wait_until(&format!("{topic} to be taken"), || {
+            broker.group_lag(&format!("shelfd.{class}"), topic) == Some(0)
         });
     }
 }

@@ -1,16 +1,16 @@
 //! What the configuration says of Kafka, as the values that its threads are given.
 
 use crate::actors::node::Node;
-use crate::config::{Config, Mode, Published, Security};
+use crate::config::{Class, Config, Format, Mode, Published, Security};
 use crate::ingress::admission::Valve;
-use crate::kafka::{Broker, Kafka, Login, Options, Out, Trouble, What};
+use crate::kafka::{Broker, In, Kafka, Login, Options, Out, Trouble, What};
 
 /// Starts what is configured; `None`: the node speaks to no broker.
-pub(super) fn start(config: &Config, node: &Node, _valve: &Valve) -> Result<Option<Kafka>, Trouble> {
+pub(super) fn start(config: &Config, node: &Node, valve: &Valve) -> Result<Option<Kafka>, Trouble> {
     if config.kafka.brokers.trim().is_empty() {
         return Ok(None);
     }
-    Kafka::start(node, options(config)).map(Some)
+    Kafka::start(node, options(config), valve).map(Some)
 }
 
 /// The options of a configuration.
@@ -42,8 +42,19 @@ pub fn options(config: &Config) -> Options {
         compression: out.compression.clone(),
         hold_facts: out.hold_facts,
     };
+    let input = |one: &crate::config::KafkaIn| In {
+        topic: one.topic.clone(),
+        heavy: one.class == Class::Heavy,
+        source: match one.format {
+            Format::Cloudevents => one.source.clone(),
+        },
+    };
     Options {
         broker,
+        group: kafka.group.clone(),
+        max_rows: config.http.max_rows as usize,
+        max_bytes: config.http.max_body_bytes as usize,
+        ins: kafka.r#in.iter().map(input).collect(),
         outs: kafka.out.iter().map(out).collect(),
     }
 }

@@ -21,7 +21,7 @@ use crate::domain::fact::{Fact, Subject};
 use crate::domain::refusal::Code;
 use crate::domain::units::Id;
 use crate::domain::warehouse::Calendar;
-use crate::ingress::suggest;
+use crate::ingress::{message, suggest};
 use crate::storage::view::DeadLetter;
 
 /// A dead letter.
@@ -47,6 +47,8 @@ pub(super) struct LetterView {
     reservation: Option<String>,
     /// The command, as it was received.
     command: Option<Value>,
+    /// For a message of a broker: where it came from, and its bytes in base64.
+    message: Option<Value>,
 }
 
 /// Dead letters with the same cause.
@@ -93,7 +95,10 @@ impl Filter {
     fn lets(&self, letter: &DeadLetter) -> bool {
         self.warehouse.as_ref().is_none_or(|wanted| *wanted == letter.warehouse)
             && self.sku.as_deref().is_none_or(|wanted| *wanted == *letter.sku)
-            && self.cause.as_deref().is_none_or(|wanted| *wanted == *letter.error)
+            && self
+                .cause
+                .as_deref()
+                .is_none_or(|wanted| *wanted == *letter.error || wanted == cause_of(&letter.error))
     }
 
     /// Matching letters, newest first, below a sequence.
@@ -150,9 +155,13 @@ pub(super) async fn list(State(door): State<Door>, uri: Uri) -> Answer<Response>
             Subject::Command { reservation } => Some(reservation.as_str().to_owned()),
             _ => None,
         });
-        let (event, command) = match reservation {
-            Some(_) => (None, held),
-            None => (held, None),
+        let is_message = fact
+            .as_ref()
+            .is_some_and(|fact| matches!(fact.subject, Subject::DeadLetter { .. }));
+        let (event, command, message) = match reservation {
+            Some(_) => (None, held, None),
+            None if is_message => (None, None, held),
+            None => (held, None, None),
         };
         LetterView {
             id: seq,
@@ -165,17 +174,27 @@ pub(super) async fn list(State(door): State<Door>, uri: Uri) -> Answer<Response>
             event,
             reservation,
             command,
+            message,
         }
     };
     let items: Vec<LetterView> = letters.into_iter().zip(facts).map(item).collect();
     Ok(Json(Page { items, next }).into_response())
 }
 
+/// What letters are grouped by: a message's code, whatever the words after it; an actor's error as a whole.
+fn cause_of(error: &str) -> &str {
+    match error.split_once(": ") {
+        Some((code, _)) if Code::parse(code).is_some() => code,
+        _ => error,
+    }
+}
+
 fn causes(letters: Vec<(u64, DeadLetter)>) -> Page<CauseView> {
     let mut groups: BTreeMap<Box<str>, CauseView> = BTreeMap::new();
     for (seq, letter) in letters {
-        let group = groups.entry(letter.error.clone()).or_insert_with(|| CauseView {
-            cause: letter.error.into(),
+        let cause: Box<str> = cause_of(&letter.error).into();
+        let group = groups.entry(cause.clone()).or_insert_with(|| CauseView {
+            cause: cause.into(),
             count: 0,
             oldest: seq,
             newest: seq,
@@ -215,7 +234,12 @@ async fn carry_out(
         return Err(Problem::new(Code::NotFound, format!("there is no dead letter {letter}")));
     }
     if verb == "replay" {
-        let verdict = door.node.replay(letter).await?;
+        let fact = door.read(move |store| store.fact(letter)).await?;
+        let held = fact.as_ref().and_then(|fact| fact.payload.as_deref());
+        let verdict = match message::replay(&door.node, letter, held.unwrap_or_default(), door.options.max_rows).await {
+            Some(verdict) => verdict?,
+            None => door.node.replay(letter).await?,
+        };
         let mut value = events::verdict_value("", "", &verdict);
         if let Some(members) = value.as_object_mut() {
             members.remove("source");

@@ -100,7 +100,9 @@ impl Permit {
 
     /// As [`Permit::take_events`], and leaves the share that is kept for light work.
     pub fn take_heavy_events(&mut self, n: usize) -> Result<(), Refusal> {
-        if self.valve.events.available_permits() < n.saturating_add(self.valve.kept_events) {
+        // What is larger than all that is left goes when the valve is empty.
+        let needed = n.saturating_add(self.valve.kept_events).min(self.valve.max_events);
+        if self.valve.events.available_permits() < needed {
             return Err(overloaded("many events"));
         }
         self.take_events(n)

@@ -8,6 +8,7 @@ pub mod check;
 pub mod decode;
 mod fingerprint;
 pub mod inflate;
+pub mod message;
 pub mod rows;
 mod scalar;
 pub mod suggest;

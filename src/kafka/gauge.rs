@@ -1,7 +1,7 @@
 //! What the threads say of themselves, for `status` and `/metrics`: written by them, read by whoever asks.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -102,9 +102,50 @@ pub(super) struct OutGauge {
     pub(super) missed: AtomicU64,
 }
 
+/// One topic that is taken from.
+pub(super) struct InGauge {
+    line: Arc<Line>,
+    topic: String,
+    class: &'static str,
+    messages: AtomicU64,
+    lag: AtomicU64,
+    missed: AtomicU64,
+    surprises: AtomicU64,
+    partitions: AtomicU64,
+    paused: AtomicBool,
+}
+
+impl InGauge {
+    /// So many messages have had their effect.
+    pub(super) fn took(&self, messages: u64) {
+        self.messages.fetch_add(messages, Ordering::Relaxed);
+    }
+    /// So many messages wait at the broker.
+    pub(super) fn lags(&self, messages: u64) {
+        self.lag.store(messages, Ordering::Relaxed);
+    }
+    /// So many were thrown away before they were taken.
+    pub(super) fn missed(&self, messages: u64) {
+        self.missed.fetch_add(messages, Ordering::Relaxed);
+    }
+    /// The topic was made anew.
+    pub(super) fn surprised(&self) {
+        self.surprises.fetch_add(1, Ordering::Relaxed);
+    }
+    /// The consumer has so many partitions, of all its topics.
+    pub(super) fn assigned(&self, partitions: usize) {
+        self.partitions.store(partitions as u64, Ordering::Relaxed);
+    }
+    /// Its partitions wait for the node.
+    pub(super) fn paused(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Relaxed);
+    }
+}
+
 /// All of them.
 #[derive(Default)]
 pub struct Gauges {
+    ins: Mutex<Vec<Arc<InGauge>>>,
     outs: Mutex<Vec<Arc<OutGauge>>>,
 }
 
@@ -120,6 +161,55 @@ impl Gauges {
         });
         self.outs.lock().push(gauge.clone());
         gauge
+    }
+
+    /// The line of a consumer, which its topics share.
+    pub(super) fn line(name: &str) -> Arc<Line> {
+        Arc::new(Line::new(name.to_owned()))
+    }
+
+    pub(super) fn input(&self, topic: &str, class: &'static str, line: &Arc<Line>) -> Arc<InGauge> {
+        let gauge = Arc::new(InGauge {
+            line: line.clone(),
+            topic: topic.to_owned(),
+            class,
+            messages: AtomicU64::new(0),
+            lag: AtomicU64::new(0),
+            missed: AtomicU64::new(0),
+            surprises: AtomicU64::new(0),
+            partitions: AtomicU64::new(0),
+            paused: AtomicBool::new(false),
+        });
+        self.ins.lock().push(gauge.clone());
+        gauge
+    }
+
+    /// How far the publishers that work are behind; one that waits for its broker is no reason for others to wait.
+    pub(super) fn behind(&self, newest: u64) -> u64 {
+        let outs = self.outs.lock();
+        let working = outs.iter().filter(|gauge| gauge.line.state() == State::Running);
+        let behind = working.map(|gauge| newest.saturating_sub(gauge.cursor.load(Ordering::Relaxed)));
+        behind.max().unwrap_or(0)
+    }
+
+    pub(super) fn ins(&self) -> Vec<Value> {
+        let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        let one = |gauge: &Arc<InGauge>| {
+            let (state, reason) = gauge.line.words();
+            json!({
+                "name": gauge.topic,
+                "class": gauge.class,
+                "state": state,
+                "lag": read(&gauge.lag),
+                "messages": read(&gauge.messages),
+                "missed": read(&gauge.missed),
+                "made_anew": read(&gauge.surprises),
+                "paused": gauge.paused.load(Ordering::Relaxed),
+                "partitions": read(&gauge.partitions),
+                "reason": reason,
+            })
+        };
+        self.ins.lock().iter().map(one).collect()
     }
 
     pub(super) fn outs(&self, newest: u64) -> Vec<Value> {
@@ -141,6 +231,15 @@ impl Gauges {
 
     /// Sets the metrics; `newest` is the newest durable sequence.
     pub fn observe(&self, newest: u64) {
+        for gauge in self.ins.lock().iter() {
+            let topic = gauge.topic.clone();
+            let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
+            metrics::gauge!("shelfd_kafka_in_lag", "topic" => topic.clone()).set(read(&gauge.lag) as f64);
+            metrics::counter!("shelfd_kafka_in_messages_total", "topic" => topic.clone()).absolute(read(&gauge.messages));
+            metrics::counter!("shelfd_kafka_in_missed_total", "topic" => topic.clone()).absolute(read(&gauge.missed));
+            let paused = gauge.paused.load(Ordering::Relaxed);
+            metrics::gauge!("shelfd_kafka_in_paused", "topic" => topic).set(f64::from(u8::from(paused)));
+        }
         for gauge in self.outs.lock().iter() {
             let topic = gauge.topic.clone();
             let read = |number: &AtomicU64| number.load(Ordering::Relaxed);

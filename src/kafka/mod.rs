@@ -10,13 +10,16 @@
 mod body;
 mod client;
 mod cloud;
+mod consumer;
 mod facts;
 mod flight;
 mod gauge;
 mod latest;
 mod part;
+mod place;
 mod publisher;
 mod shadow;
+mod taken;
 
 use std::sync::Arc;
 
@@ -24,8 +27,10 @@ use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
 use crate::actors::node::Node;
+use crate::ingress::admission::Valve;
 
 pub use client::{Broker, Login, Trouble};
+use consumer::{Consumer, Way};
 pub use gauge::Gauges;
 use part::Parts;
 
@@ -72,11 +77,30 @@ pub struct Out {
     pub hold_facts: u64,
 }
 
+/// A topic that events are taken from.
+#[derive(Clone, Debug)]
+pub struct In {
+    /// The topic.
+    pub topic: String,
+    /// Whether it takes what others leave.
+    pub heavy: bool,
+    /// Under which source its dead letters are told; empty: `kafka/` and the topic.
+    pub source: String,
+}
+
 /// What the composition root hands over.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The broker.
     pub broker: Broker,
+    /// The consumer group's beginning.
+    pub group: String,
+    /// The most rows of one message.
+    pub max_rows: usize,
+    /// The most bytes of one message.
+    pub max_bytes: usize,
+    /// What comes in.
+    pub ins: Vec<In>,
     /// What goes out.
     pub outs: Vec<Out>,
 }
@@ -85,6 +109,7 @@ pub struct Options {
 pub struct Kafka {
     parts: Parts,
     gauges: Arc<Gauges>,
+    way: Arc<Way>,
 }
 
 /// What the names of all cursors of publishers begin with.
@@ -92,14 +117,18 @@ const CURSORS: &str = "kafka/";
 
 impl Kafka {
     /// Starts a thread for each topic. Never waits for a broker; `Err` only when the options cannot be meant.
-    pub fn start(node: &Node, options: Options) -> Result<Kafka, Trouble> {
+    pub fn start(node: &Node, options: Options, valve: &Valve) -> Result<Kafka, Trouble> {
         // Read now, so that a file that is missing is told at the start and not at the first try.
         options.broker.settings()?;
         let mut kafka = Kafka {
             parts: Parts::new(Handle::current()),
             gauges: Arc::default(),
+            way: Arc::default(),
         };
         forget_others(node, &options.outs);
+        for heavy in [false, true] {
+            kafka.consume(node, &options, heavy, valve);
+        }
         for out in options.outs {
             let gauge = kafka.gauges.out(&out.topic, out.what);
             let name = format!("kafka-out {}", out.topic);
@@ -107,6 +136,33 @@ impl Kafka {
             kafka.parts.start(name, move |stop| publisher.run(stop));
         }
         Ok(kafka)
+    }
+
+    /// Starts the consumer of a class, when it has topics.
+    fn consume(&mut self, node: &Node, options: &Options, heavy: bool, valve: &Valve) {
+        let ins: Vec<In> = options.ins.iter().filter(|one| one.heavy == heavy).cloned().collect();
+        if ins.is_empty() {
+            return;
+        }
+        let class = if heavy { "heavy" } else { "light" };
+        let line = Gauges::line(&format!("in {class}"));
+        let gauge = |one: &In| (one.topic.as_str().into(), self.gauges.input(&one.topic, class, &line));
+        let gauges = ins.iter().map(gauge).collect();
+        let (behind, view) = (self.gauges.clone(), node.clone());
+        let consumer = Consumer {
+            node: node.clone(),
+            broker: options.broker.clone(),
+            group: format!("{}.{class}", options.group),
+            heavy,
+            ins,
+            limits: (options.max_rows, options.max_bytes),
+            valve: valve.clone(),
+            line,
+            gauges,
+            way: self.way.clone(),
+            lag: Arc::new(move || behind.behind(view.view().durable_seq())),
+        };
+        self.parts.start(format!("kafka-in {class}"), move |stop| consumer.run(stop));
     }
 
     /// What status and metrics say of it.
@@ -137,6 +193,6 @@ fn cursor_of(topic: &str) -> String {
 impl gauge::Gauges {
     /// The members that the node's status has because of Kafka; none when it speaks to no broker.
     pub fn status(&self, newest: u64) -> Value {
-        json!({ "kafka_out": self.outs(newest) })
+        json!({ "kafka_in": self.ins(), "kafka_out": self.outs(newest) })
     }
 }

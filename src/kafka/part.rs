@@ -45,6 +45,11 @@ impl Stop {
     pub(super) fn pause(&self, how_long: Duration) {
         self.wait(how_long, std::future::pending::<()>());
     }
+
+    /// Runs a future to its end, also when it should end: what is underway in the journal is answered within seconds.
+    pub(super) fn finish<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
 }
 
 /// All threads.

@@ -10,11 +10,12 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{Headers, Message};
+use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::Value;
 
@@ -190,6 +191,78 @@ impl Broker {
         }
     }
 
+    /// Throws a topic away, and waits until it is gone.
+    pub fn drop_topic(&self, name: &str) {
+        let done = Self::wait(self.admin().delete_topics(&[name], &AdminOptions::new()));
+        done.expect("the broker answers");
+        super::node::wait_until("the topic's end", || {
+            let known = self
+                .admin()
+                .inner()
+                .fetch_metadata(None, Duration::from_secs(5))
+                .expect("metadata");
+            !known.topics().iter().any(|topic| topic.name() == name)
+        });
+    }
+
+    /// Gives a topic more partitions.
+    pub fn partitions(&self, name: &str, count: usize) {
+        let done = Self::wait(
+            self.admin()
+                .create_partitions([&NewPartitions::new(name, count)], &AdminOptions::new()),
+        );
+        done.expect("the broker answers");
+    }
+
+    /// Throws away the messages of a partition below an offset, as retention does.
+    pub fn cut(&self, topic: &str, partition: i32, before: i64) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(before))
+            .expect("a place");
+        let done = Self::wait(self.admin().delete_records(&list, &AdminOptions::new()));
+        done.expect("the broker answers");
+    }
+
+    /// A producer, with settings of its own.
+    pub fn producer(&self, settings: &[(&str, &str)]) -> BaseProducer {
+        let mut all = self.settings();
+        all.set("linger.ms", "1");
+        for (key, value) in settings {
+            all.set(*key, *value);
+        }
+        all.create().expect("a producer")
+    }
+
+    /// Sends messages, and waits until the broker has them.
+    pub fn produce(&self, topic: &str, messages: impl IntoIterator<Item = Sent>) {
+        let producer = self.producer(&[("message.max.bytes", "20000000")]);
+        for sent in messages {
+            sent.send(&producer, topic);
+        }
+        producer.flush(PATIENCE).expect("the broker takes them");
+    }
+
+    /// How many messages of a topic a group has not committed; `None`: it has committed nothing of a partition that has some.
+    pub fn group_lag(&self, group: &str, topic: &str) -> Option<i64> {
+        let consumer: BaseConsumer = self.settings().set("group.id", group).clone().create().ok()?;
+        let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).ok()?;
+        let mut list = TopicPartitionList::new();
+        for partition in metadata.topics()[0].partitions() {
+            list.add_partition(topic, partition.id());
+        }
+        let committed = consumer.committed_offsets(list, PATIENCE).ok()?;
+        let mut lag = 0;
+        for element in committed.elements() {
+            let (low, high) = consumer.fetch_watermarks(topic, element.partition(), PATIENCE).ok()?;
+            match element.offset() {
+                Offset::Offset(at) => lag += (high - at).max(0),
+                _ if low == high => {}
+                _ => return None,
+            }
+        }
+        Some(lag)
+    }
+
     /// Everything that a topic holds now, partition by partition in order.
     pub fn read(&self, topic: &str) -> Vec<Record> {
         let mut settings = self.settings();
@@ -261,5 +334,58 @@ impl Drop for Broker {
         // Its end of the pipe closes, and the shell ends the broker.
         drop(self.watch.stdin.take());
         let _ = self.watch.wait();
+    }
+}
+
+/// A message to be sent.
+#[derive(Clone, Debug, Default)]
+pub struct Sent {
+    /// The key.
+    pub key: String,
+    /// The partition; the key's without one.
+    pub partition: Option<i32>,
+    /// The headers.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Sent {
+    /// An event in structured mode, under its warehouse and SKU.
+    pub fn event(event: &Value) -> Sent {
+        let text = |name: &str| event["data"][name].as_str().unwrap_or_default().to_owned();
+        Sent {
+            key: format!("{}/{}", text("warehouse"), text("sku")),
+            headers: vec![("content-type".into(), "application/cloudevents+json".into())],
+            body: event.to_string().into_bytes(),
+            ..Sent::default()
+        }
+    }
+
+    /// Anything.
+    pub fn bytes(key: &str, body: &[u8]) -> Sent {
+        Sent {
+            key: key.to_owned(),
+            body: body.to_vec(),
+            ..Sent::default()
+        }
+    }
+
+    /// Hands it to a producer.
+    pub fn send(&self, producer: &BaseProducer, topic: &str) {
+        let mut headers = OwnedHeaders::new();
+        for (key, value) in &self.headers {
+            headers = headers.insert(Header { key, value: Some(value) });
+        }
+        let mut record = BaseRecord::to(topic).key(&self.key).payload(&self.body).headers(headers);
+        if let Some(partition) = self.partition {
+            record = record.partition(partition);
+        }
+        while let Err((error, back)) = producer.send(record) {
+            let full = error.rdkafka_error_code() == Some(rdkafka::error::RDKafkaErrorCode::QueueFull);
+            assert!(full, "{error}");
+            record = back;
+            producer.poll(Duration::from_millis(10));
+        }
     }
 }

@@ -1,0 +1,319 @@
+//! The consumer of one class of topics: messages in batches, through the door's decoder and valve, to the node, one after the other.
+//!
+//! What came while a batch was judged is the next batch. A batch is done when each of its messages has had its effect, or is a dead
+//! letter, durably; with the last of it the place after it is written. Trouble that passes (no room on the disk, a shut valve, a
+//! warehouse being rebuilt) is waited for with the partitions paused, so that memory stays bounded and the group keeps its member.
+//! One task for each partition was rejected: nothing would be gained where one journal commits for all, and order would be harder to see.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{Message as _, Offset, TopicPartitionList};
+
+use crate::actors::node::{Node, Verdict};
+use crate::domain::refusal::Refusal;
+use crate::ingress::admission::Valve;
+use crate::storage::append::Position;
+
+use super::In;
+use super::client::{Broker, Heard, Trouble, code};
+use super::gauge::{InGauge, Line};
+use super::part::Stop;
+use super::place::{Places, Sight};
+use super::taken::Batch;
+
+/// Messages and bytes of one batch. A heavy batch is what a light one waits for, so it is small, too.
+const BATCH: (usize, usize) = (2_000, 4 << 20);
+/// How long a message is waited for; then the thread looks whether it should end.
+const POLL: Duration = Duration::from_millis(200);
+/// The first and the longest wait when something has to pass.
+const AGAIN: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(500)];
+/// How long a batch may take before the partitions are paused, so that the consumer may be polled meanwhile.
+const PAUSE_AFTER: Duration = Duration::from_secs(1);
+/// The longest that one heavy batch waits for light ones, and for publishers that cannot follow.
+const GIVE_WAY: Duration = Duration::from_millis(100);
+/// Facts that publishers may be behind before heavy batches wait for them.
+const BEHIND: u64 = 20_000;
+
+/// What the consumers share, so that heavy work gives way.
+#[derive(Default)]
+pub(super) struct Way {
+    /// A light batch is underway.
+    light: AtomicBool,
+}
+
+/// Everything that a consumer is given.
+pub(super) struct Consumer {
+    pub(super) node: Node,
+    pub(super) broker: Broker,
+    pub(super) group: String,
+    pub(super) heavy: bool,
+    pub(super) ins: Vec<In>,
+    /// The most rows and bytes of one message.
+    pub(super) limits: (usize, usize),
+    pub(super) valve: Valve,
+    pub(super) line: Arc<Line>,
+    pub(super) gauges: Vec<(Arc<str>, Arc<InGauge>)>,
+    pub(super) way: Arc<Way>,
+    /// How far the working publishers are behind.
+    pub(super) lag: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl Consumer {
+    /// Takes messages until it should end.
+    pub(super) fn run(&self, stop: &Stop) {
+        let mut wait = AGAIN[0];
+        while !stop.now() {
+            match self.consume(stop) {
+                Ok(()) => return,
+                Err(trouble) => {
+                    self.line.waits(&trouble.to_string());
+                    stop.pause(wait);
+                    wait = (wait * 2).min(Duration::from_secs(5));
+                }
+            }
+        }
+    }
+
+    fn open(&self) -> Result<BaseConsumer<Places>, Trouble> {
+        let mut settings = self.broker.settings()?;
+        settings
+            .set("group.id", &self.group)
+            // Ours is the place; the group's follows it for whoever looks at lag.
+            .set("enable.auto.offset.store", "false")
+            .set("enable.auto.commit", "true")
+            .set("auto.commit.interval.ms", "1000")
+            .set("auto.offset.reset", "earliest")
+            .set("isolation.level", "read_committed")
+            .set("partition.assignment.strategy", "range")
+            .set("session.timeout.ms", "10000")
+            .set("heartbeat.interval.ms", "1000")
+            .set("topic.metadata.refresh.interval.ms", "5000")
+            .set("allow.auto.create.topics", "false")
+            .set("fetch.wait.max.ms", "100")
+            .set("fetch.error.backoff.ms", "100")
+            .set("queued.min.messages", if self.heavy { "20000" } else { "5000" })
+            .set("queued.max.messages.kbytes", if self.heavy { "16384" } else { "8192" })
+            .set("statistics.interval.ms", "1000");
+        let context = Places::new(self.node.clone(), Heard::new(self.line.clone()), self.gauges.clone());
+        let consumer: BaseConsumer<Places> = settings.create_with_context(context)?;
+        let topics: Vec<&str> = self.ins.iter().map(|one| one.topic.as_str()).collect();
+        consumer.subscribe(&topics)?;
+        Ok(consumer)
+    }
+
+    fn consume(&self, stop: &Stop) -> Result<(), Trouble> {
+        let consumer = self.open()?;
+        while !stop.now() {
+            let batch = self.gather(&consumer);
+            if batch.len() == 0 {
+                continue;
+            }
+            let Some(positions) = self.judge(&consumer, stop, &batch) else {
+                return Ok(());
+            };
+            store(&consumer, &positions);
+        }
+        // Leaves the group, and with it the places that were stored.
+        drop(consumer);
+        Ok(())
+    }
+
+    /// What is there: waits only for the first.
+    fn gather(&self, consumer: &BaseConsumer<Places>) -> Batch {
+        let mut batch = Batch::default();
+        let mut wait = POLL;
+        while batch.len() < BATCH.0 && batch.bytes() < BATCH.1 {
+            match consumer.poll(wait) {
+                None => break,
+                Some(Ok(message)) => {
+                    self.line.runs();
+                    let topic = self.gauges.iter().position(|(name, _)| &**name == message.topic());
+                    match (topic, consumer.context().look(consumer, &message)) {
+                        (Some(topic), Sight::New) => batch.take(topic, &message),
+                        (_, Sight::Restart) => {
+                            let sought = consumer.seek(
+                                message.topic(),
+                                message.partition(),
+                                Offset::Beginning,
+                                Duration::from_secs(5),
+                            );
+                            if let Err(error) = sought {
+                                tracing::error!(%error, topic = message.topic(), "the beginning of the topic could not be found; it is looked for again");
+                            }
+                        }
+                        _ => {}
+                    }
+                    wait = Duration::ZERO;
+                }
+                Some(Err(error)) => {
+                    self.trouble(&error);
+                    break;
+                }
+            }
+        }
+        batch
+    }
+
+    fn trouble(&self, error: &KafkaError) {
+        use RDKafkaErrorCode as Code;
+        let words = code(error);
+        match error.rdkafka_error_code() {
+            // Said by the client while it looks for its place, and mended by it.
+            Some(Code::PartitionEOF | Code::NoError) => {}
+            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => {
+                let topics: Vec<&str> = self.ins.iter().map(|one| one.topic.as_str()).collect();
+                self.line.waits(&format!(
+                    "{words}: the broker lacks one of the topics {}; create it",
+                    topics.join(", ")
+                ));
+            }
+            Some(Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed) => {
+                self.line.waits(&format!(
+                    "{words}: give the node the right to read its topics and the group {}",
+                    self.group
+                ));
+            }
+            _ => self.line.waits(&words),
+        }
+    }
+
+    /// Carries a batch to its end; `None`: the thread should end before it.
+    fn judge(&self, consumer: &BaseConsumer<Places>, stop: &Stop, batch: &Batch) -> Option<Vec<Position>> {
+        let topics: Vec<Arc<str>> = self.gauges.iter().map(|(name, _)| name.clone()).collect();
+        let positions = batch.positions(&topics);
+        if self.heavy {
+            self.give_way(stop);
+        } else {
+            self.way.light.store(true, Ordering::Release);
+        }
+        let begun = Instant::now();
+        let (mut wait, mut paused) = (AGAIN[0], false);
+        let done = loop {
+            match self.once(stop, batch, &positions) {
+                Ok(()) => break Some(()),
+                Err(_) if stop.now() => break None,
+                Err(refusal) => {
+                    self.line.waits(&format!("the node cannot take more now: {refusal}"));
+                    if begun.elapsed() > PAUSE_AFTER && !paused {
+                        paused = self.pause(consumer, true);
+                    }
+                    stop.pause(wait);
+                    wait = (wait * 2).min(AGAIN[1]);
+                    if paused {
+                        // Nothing comes of paused partitions; a new assignment may.
+                        drop(consumer.poll(Duration::ZERO));
+                    }
+                }
+            }
+        };
+        if paused {
+            self.pause(consumer, false);
+        }
+        if !self.heavy {
+            self.way.light.store(false, Ordering::Release);
+        }
+        self.line.runs();
+        batch.count(&self.gauges);
+        done.map(|()| positions)
+    }
+
+    fn pause(&self, consumer: &BaseConsumer<Places>, pause: bool) -> bool {
+        let list = consumer.assignment();
+        let done = list.and_then(|list| {
+            if pause {
+                consumer.pause(&list)
+            } else {
+                consumer.resume(&list)
+            }
+        });
+        if let Err(error) = &done {
+            tracing::warn!(part = %self.line.name, %error, pause, "partitions could not be paused or resumed");
+        }
+        self.gauges.iter().for_each(|(_, gauge)| gauge.paused(pause));
+        pause && done.is_ok()
+    }
+
+    /// Waits a moment for light work and for publishers that cannot follow.
+    fn give_way(&self, stop: &Stop) {
+        let until = Instant::now() + GIVE_WAY;
+        let busy = || self.way.light.load(Ordering::Acquire) || (self.lag)() > BEHIND;
+        while busy() && Instant::now() < until && !stop.now() {
+            stop.pause(Duration::from_millis(1));
+        }
+    }
+
+    /// One try of the whole batch: what was taken by an earlier one is a duplicate.
+    fn once(&self, stop: &Stop, batch: &Batch, positions: &[Position]) -> Result<(), Refusal> {
+        let mut decoded = batch.decode(&self.node, &self.ins, self.limits);
+        let events = std::mem::take(&mut decoded.events);
+        let mut permit = self.valve.permit();
+        match self.heavy {
+            true => permit.take_heavy_events(events.len())?,
+            false => permit.take_events(events.len())?,
+        }
+        // What needs a letter first must not have its place written before.
+        let reach = if decoded.letters.is_empty() {
+            positions.to_vec()
+        } else {
+            Vec::new()
+        };
+        let (verdicts, written) = match events.is_empty() {
+            true => (Vec::new(), false),
+            false => stop.finish(self.node.events_reaching(events, Some(Box::new(permit)), reach)),
+        };
+        tally(&verdicts);
+        for verdict in &verdicts {
+            if let Verdict::NotJudged(refusal) = verdict {
+                return Err(refusal.clone());
+            }
+        }
+        let mut letters = batch.refused(&decoded, &verdicts, &self.ins);
+        letters.append(&mut decoded.letters);
+        match (letters.is_empty(), written) {
+            (true, true) => Ok(()),
+            (true, false) => stop.finish(self.node.reached(positions.to_vec())),
+            (false, _) => {
+                metrics::counter!("shelfd_kafka_in_letters_total").increment(letters.len() as u64);
+                stop.finish(self.node.keep_letters(letters, positions.to_vec()))
+            }
+        }
+    }
+}
+
+/// Counts verdicts as the HTTP door does.
+fn tally(verdicts: &[Verdict]) {
+    let mut words: Vec<(&'static str, u64)> = Vec::new();
+    for verdict in verdicts {
+        let word = match verdict {
+            Verdict::Judged { duplicate: true, .. } => "duplicate",
+            Verdict::Judged { outcome, .. } => outcome.word(),
+            Verdict::NotJudged(_) => "not_judged",
+        };
+        match words.iter_mut().find(|(known, _)| *known == word) {
+            Some((_, count)) => *count += 1,
+            None => words.push((word, 1)),
+        }
+    }
+    for (word, count) in words {
+        metrics::counter!("shelfd_events_total", "verdict" => word).increment(count);
+    }
+}
+
+/// Hands the places to the client, which commits them to the group once a second.
+fn store(consumer: &BaseConsumer<Places>, positions: &[Position]) {
+    let mut list = TopicPartitionList::with_capacity(positions.len());
+    for position in positions {
+        let added = list.add_partition_offset(&position.topic, position.partition, Offset::Offset(position.next));
+        if let Err(error) = added {
+            tracing::debug!(%error, "a place for the group could not be named");
+        }
+    }
+    // A partition that was taken away meanwhile is no longer ours to commit.
+    if let Err(error) = consumer.store_offsets(&list) {
+        tracing::debug!(%error, "the group's places were not stored");
+    }
+}

@@ -1,0 +1,237 @@
+//! A batch of messages: kept as they came until it is known what became of each, since one that is refused is kept as a whole.
+//!
+//! Bytes of all messages lie in one buffer: a message of its own allocations each would cost as much as decoding it.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use rdkafka::Message as _;
+use rdkafka::message::{BorrowedMessage, Headers};
+use xxhash_rust::xxh3::Xxh3Default;
+
+use crate::actors::messages::Letter;
+use crate::actors::node::{Node, Verdict};
+use crate::domain::event::Event;
+use crate::domain::fact::Outcome;
+use crate::domain::units::Id;
+use crate::ingress::decode::Decoder;
+use crate::ingress::message::{Message, Place, cause};
+use crate::storage::append::Position;
+
+use super::In;
+use super::gauge::InGauge;
+
+/// One message, in the buffer of its batch.
+struct Kept {
+    topic: usize,
+    partition: i32,
+    offset: i64,
+    timestamp: Option<i64>,
+    print: u64,
+    key: Option<Range<usize>>,
+    body: Option<Range<usize>>,
+    headers: Vec<(Range<usize>, Range<usize>)>,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Batch {
+    buffer: Vec<u8>,
+    kept: Vec<Kept>,
+}
+
+/// What a batch becomes.
+pub(super) struct Decoded {
+    pub(super) events: Vec<Event>,
+    /// Which message each event came with, and in which row of it.
+    owners: Vec<(usize, usize)>,
+    /// How many rows each message has.
+    rows: Vec<usize>,
+    /// Messages that are no events.
+    pub(super) letters: Vec<Letter>,
+}
+
+/// What tells a message from any other that might have its place.
+pub(super) fn print(message: &BorrowedMessage<'_>) -> u64 {
+    let mut print = Xxh3Default::new();
+    print.update(&message.timestamp().to_millis().unwrap_or_default().to_le_bytes());
+    for part in [message.key(), message.payload()] {
+        print.update(&part.map_or(u64::MAX, |part| part.len() as u64).to_le_bytes());
+        print.update(part.unwrap_or_default());
+    }
+    print.digest()
+}
+
+impl Batch {
+    fn put(&mut self, bytes: &[u8]) -> Range<usize> {
+        let start = self.buffer.len();
+        self.buffer.extend_from_slice(bytes);
+        start..self.buffer.len()
+    }
+
+    /// Takes a message of one of the topics.
+    pub(super) fn take(&mut self, topic: usize, message: &BorrowedMessage<'_>) {
+        let key = message.key().map(|key| self.put(key));
+        let body = message.payload().map(|body| self.put(body));
+        let mut headers = Vec::new();
+        for header in message.headers().into_iter().flat_map(Headers::iter) {
+            let name = self.put(header.key.as_bytes());
+            headers.push((name, self.put(header.value.unwrap_or_default())));
+        }
+        self.kept.push(Kept {
+            topic,
+            partition: message.partition(),
+            offset: message.offset(),
+            timestamp: message.timestamp().to_millis(),
+            print: print(message),
+            key,
+            body,
+            headers,
+        });
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
+    fn message(&self, at: usize) -> Message {
+        let kept = &self.kept[at];
+        let text = |range: &Range<usize>| String::from_utf8_lossy(&self.buffer[range.clone()]).into_owned();
+        let headers = kept.headers.iter();
+        Message {
+            headers: headers
+                .map(|(name, value)| (text(name), self.buffer[value.clone()].to_vec()))
+                .collect(),
+            body: kept.body.clone().map(|body| self.buffer[body].to_vec()),
+        }
+    }
+
+    /// The events of all messages, and letters for those that are none.
+    pub(super) fn decode(&self, node: &Node, ins: &[In], limits: (usize, usize)) -> Decoded {
+        let (max_rows, max_bytes) = limits;
+        let warehouses = node.view().warehouses();
+        let mut shared = Decoder::new(&warehouses, None);
+        let mut decoded = Decoded {
+            events: Vec::with_capacity(self.kept.len()),
+            owners: Vec::with_capacity(self.kept.len()),
+            rows: Vec::with_capacity(self.kept.len()),
+            letters: Vec::new(),
+        };
+        for (at, kept) in self.kept.iter().enumerate() {
+            let message = self.message(at);
+            let rows = match &message.body {
+                Some(body) if body.len() > max_bytes => vec![Err(too_large(body.len(), max_bytes).into())],
+                _ => match message.trace() {
+                    Some(trace) => message.decode(max_rows, &mut Decoder::new(&warehouses, Some(trace))),
+                    None => message.decode(max_rows, &mut shared),
+                },
+            };
+            let count = rows.len();
+            decoded.rows.push(count);
+            let mut bad = None;
+            for (row, event) in rows.into_iter().enumerate() {
+                match event {
+                    Ok(event) => {
+                        decoded.events.push(event);
+                        decoded.owners.push((at, row));
+                    }
+                    Err(rejected) => bad = bad.or(Some((row, rejected.refusal))),
+                }
+            }
+            if let Some((row, refusal)) = bad {
+                let error = cause(&refusal, (count > 1).then_some(row));
+                decoded.letters.push(self.letter(at, &ins[kept.topic], error));
+            }
+        }
+        decoded
+    }
+
+    fn letter(&self, at: usize, of: &In, error: Box<str>) -> Letter {
+        let kept = &self.kept[at];
+        let message = self.message(at);
+        let place = Place {
+            topic: &of.topic,
+            partition: kept.partition,
+            offset: kept.offset,
+            timestamp: kept.timestamp,
+            key: kept.key.clone().map(|key| &self.buffer[key]),
+            format: "cloudevents",
+        };
+        let source = if of.source.is_empty() {
+            format!("kafka/{}", of.topic)
+        } else {
+            of.source.clone()
+        };
+        let trace = message.trace().filter(|trace| trace.len() <= 128).map(Into::into);
+        Letter {
+            source: Id::trusted(&source),
+            id: Id::trusted(&format!("{}/{}/{:016x}", kept.partition, kept.offset, kept.print)),
+            error,
+            trace,
+            payload: message.written(&place).into(),
+        }
+    }
+
+    /// Letters for messages that the node has refused, besides those that have one.
+    pub(super) fn refused(&self, decoded: &Decoded, verdicts: &[Verdict], ins: &[In]) -> Vec<Letter> {
+        let mut letters: Vec<Letter> = Vec::new();
+        let mut last = None;
+        for (verdict, (at, row)) in verdicts.iter().zip(&decoded.owners) {
+            let Verdict::Judged {
+                outcome: Outcome::Refused(refusal),
+                ..
+            } = verdict
+            else {
+                continue;
+            };
+            if last == Some(*at) {
+                continue;
+            }
+            last = Some(*at);
+            let error = cause(refusal, (decoded.rows[*at] > 1).then_some(*row));
+            let letter = self.letter(*at, &ins[self.kept[*at].topic], error);
+            if !decoded
+                .letters
+                .iter()
+                .any(|known| known.id == letter.id && known.source == letter.source)
+            {
+                letters.push(letter);
+            }
+        }
+        letters
+    }
+
+    /// Counts its messages by topic.
+    pub(super) fn count(&self, gauges: &[(Arc<str>, Arc<InGauge>)]) {
+        for (at, (_, gauge)) in gauges.iter().enumerate() {
+            gauge.took(self.kept.iter().filter(|kept| kept.topic == at).count() as u64);
+        }
+    }
+
+    /// Where each partition goes on after it.
+    pub(super) fn positions(&self, topics: &[Arc<str>]) -> Vec<Position> {
+        let mut newest: HashMap<(usize, i32), &Kept> = HashMap::new();
+        for kept in &self.kept {
+            newest.insert((kept.topic, kept.partition), kept);
+        }
+        let position = |kept: &Kept| Position {
+            topic: topics[kept.topic].clone(),
+            partition: kept.partition,
+            next: kept.offset + 1,
+            print: kept.print,
+        };
+        newest.into_values().map(position).collect()
+    }
+}
+
+fn too_large(bytes: usize, most: usize) -> crate::domain::refusal::Refusal {
+    crate::domain::refusal::Refusal::new(
+        crate::domain::refusal::Code::BodyTooLarge,
+        format!("the message has {bytes} bytes, and http.max_body_bytes allows {most}"),
+    )
+}
