@@ -166,7 +166,7 @@ stop() {
 tool() {
     fetch
     local class=$1
-    [[ $class = *.* ]] || class=org.apache.kafka.tools.$class
+    [[ $class = org.* || $class = kafka.* ]] || class=org.apache.kafka.tools.$class
     shift
     java -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dlog4j2.level=error -cp "$LIBS/*" "$class" "$@"
 }

@@ -1,11 +1,17 @@
 //! What is taken: every message once, in every mode, whatever dies meanwhile; and what becomes of those that cannot be.
 
+use std::time::Duration;
+
+use rdkafka::producer::{BaseProducer, Producer};
 use serde_json::{Value, json};
 
 use super::{config, newest, of_topic, out, published, schema, taken};
 use crate::harness::events::event;
 use crate::harness::kafka::{Broker, Sent};
 use crate::harness::node::{Node, wait_until};
+
+/// How long the broker may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One `[[kafka.in]]`.
 fn input(topic: &str, class: &str) -> String {
@@ -60,7 +66,7 @@ fn events_are_taken_in_every_mode_and_codec() {
         for n in 0..50 {
             Sent::event(&event(&format!("{codec}-{n}"), "receipt", codec, 2)).send(&producer, "m.heavy");
         }
-        rdkafka::producer::Producer::flush(&producer, std::time::Duration::from_secs(30)).expect("the broker takes them");
+        producer.flush(PATIENCE).expect("the broker takes them");
     }
     taken(&node, broker, &["m.light", "m.heavy"]);
     assert_eq!(sellable(&node, "milk"), 1_110);
@@ -69,6 +75,45 @@ fn events_are_taken_in_every_mode_and_codec() {
     }
     assert_eq!(letters(&node), Vec::<Value>::new());
     assert!(node.cli(&["status"]).stdout.contains("m.heavy"));
+}
+
+/// A producer that says things twice, and out of order: 1,500 receipts of one unit, and 150 sales.
+fn hostile(round: usize, heavy: &BaseProducer, light: &BaseProducer) {
+    for n in 0..1_500 {
+        let receipt = |n: usize| event(&format!("h-{round}-{n}"), "receipt", &format!("s-{}", n % 25), 1);
+        Sent::event(&receipt(n)).send(heavy, "k.heavy");
+        if n % 7 == 0 {
+            Sent::event(&receipt(n / 2)).send(heavy, "k.heavy");
+        }
+        if n % 10 == 0 {
+            let sale = event(&format!("l-{round}-{n}"), "sale", "till", 1);
+            Sent::event(&sale).send(light, "k.light");
+        }
+    }
+}
+
+fn disaster(round: usize, broker: &Broker, node: &mut Node) {
+    let (broker_dies, node_dies) = [(false, true), (true, false), (true, true), (false, true), (false, false)][round];
+    if broker_dies {
+        broker.kill();
+    }
+    if node_dies {
+        node.kill();
+        node.restart();
+    }
+    if broker_dies {
+        broker.up();
+    }
+}
+
+fn copy_is_exact(node: &Node, broker: &Broker, topic: &str) {
+    for (key, data) in newest(&broker.read(topic)) {
+        let sku = key.trim_start_matches("main/");
+        let shown = node.get(&format!("/v1/warehouses/main/skus/{sku}")).json();
+        for member in ["version", "available"] {
+            assert_eq!(data[member], shown[member], "{key}");
+        }
+    }
 }
 
 #[test]
@@ -89,40 +134,10 @@ fn each_event_has_its_effect_once_whatever_is_killed() {
     let mut sent = 0;
     for round in 0..5 {
         let (heavy, light) = (broker.producer(&[]), broker.producer(&[]));
-        for n in 0..1_500 {
-            let receipt = event(&format!("h-{round}-{n}"), "receipt", &format!("s-{}", n % 25), 1);
-            Sent::event(&receipt).send(&heavy, "k.heavy");
-            // A producer that says things twice, and out of order.
-            if n % 7 == 0 {
-                let before = event(&format!("h-{round}-{}", n / 2), "receipt", &format!("s-{}", (n / 2) % 25), 1);
-                Sent::event(&before).send(&heavy, "k.heavy");
-            }
-            if n % 10 == 0 {
-                let sale = event(&format!("l-{round}-{n}"), "sale", "till", 1);
-                Sent::event(&sale).send(&light, "k.light");
-            }
-        }
-        let flush = |producer: &rdkafka::producer::BaseProducer| {
-            rdkafka::producer::Producer::flush(producer, std::time::Duration::from_secs(60)).expect("the broker takes them");
-        };
+        hostile(round, &heavy, &light);
+        let flush = |producer: &BaseProducer| producer.flush(PATIENCE).expect("the broker takes them");
         // In mid-stream: what was sent is not all with the broker, and not all of that is taken.
-        match round {
-            0 | 3 => {
-                node.kill();
-                node.restart();
-            }
-            1 => {
-                broker.kill();
-                broker.up();
-            }
-            2 => {
-                broker.kill();
-                node.kill();
-                node.restart();
-                broker.up();
-            }
-            _ => {}
-        }
+        disaster(round, &broker, &mut node);
         flush(&heavy);
         flush(&light);
         sent += 1_500;
@@ -137,15 +152,7 @@ fn each_event_has_its_effect_once_whatever_is_killed() {
     super::versions_increase(&updated);
     let ids: std::collections::BTreeSet<_> = updated.iter().map(|record| record.json()["fact"]["id"].to_string()).collect();
     assert_eq!(ids.len() as i64, sent + 5 * 150, "every fact is published");
-    for (key, data) in newest(&broker.read("k.availability")) {
-        let shown = node
-            .get(&format!("/v1/warehouses/main/skus/{}", key.trim_start_matches("main/")))
-            .json();
-        assert_eq!(
-            (&data["version"], &data["available"]),
-            (&shown["version"], &shown["available"])
-        );
-    }
+    copy_is_exact(&node, &broker, "k.availability");
     // The place is in the journal: a start takes nothing again.
     node.kill();
     node.restart();
@@ -165,7 +172,7 @@ fn what_cannot_be_taken_is_a_dead_letter_and_blocks_nothing() {
         "[http]\nmax_body_bytes = 1000000\nmax_inflight_bytes = 2000000\n{}",
         config(broker, &topics)
     );
-    let mut node = Node::builder().config(&text).start();
+    let node = Node::builder().config(&text).start();
     let mut elsewhere = event("w-1", "receipt", "milk", 5);
     elsewhere["data"]["warehouse"] = json!("north");
     let mut rotten = Sent::bytes("k", b"\xff\x00 not an event");
@@ -222,14 +229,22 @@ fn what_cannot_be_taken_is_a_dead_letter_and_blocks_nothing() {
     assert_eq!(told.len(), 5);
     told.iter()
         .for_each(|record| schema::fits("inventory.dead_letter", &record.json()));
-    // Mended, replayed, discarded and restored; nothing of it is forgotten by a kill.
+    settled(broker, node, &letters, &elsewhere);
+}
+
+/// Mended, replayed, discarded and restored; nothing of it is forgotten by a kill.
+fn settled(broker: &Broker, mut node: Node, letters: &[Value], elsewhere: &Value) {
+    let rotten = letters
+        .iter()
+        .find(|letter| letter["error"].to_string().contains("malformed_json"))
+        .expect("it");
     node.put("/v1/warehouses/north", &json!({"time_zone": "Europe/Moscow"}));
     let done = node
         .post("/v1/dead-letters/replay?cause=unknown_warehouse", &json!({}))
         .expect_status(200)
         .json();
     assert_eq!(done["items"][0]["verdict"], "applied", "{done}");
-    let id = of("malformed_json").expect("it")["id"].clone();
+    let id = rotten["id"].clone();
     let act = |node: &Node, verb: &str, body: Value| node.post(&format!("/v1/dead-letters/{id}/{verb}"), &body);
     assert_eq!(act(&node, "discard", json!({})).status, 422);
     act(&node, "discard", json!({"reason": "a test"})).expect_status(200);
@@ -243,7 +258,7 @@ fn what_cannot_be_taken_is_a_dead_letter_and_blocks_nothing() {
     let open = node.get("/v1/dead-letters?state=open").expect_status(200).json();
     assert_eq!(open["items"].as_array().expect("items").len(), 4);
     // The same message again is a repetition of the event, and the replay of what was sent again is, too.
-    broker.produce("d.light", [Sent::event(&elsewhere)]);
+    broker.produce("d.light", [Sent::event(elsewhere)]);
     taken(&node, broker, &["d.light"]);
     assert_eq!(node.get("/v1/warehouses/north/skus/milk").json()["accounts"]["sellable"], 5);
 }
