@@ -10,8 +10,9 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::oneshot;
 
+use super::answers::{Heard, Reply};
 use super::batch::{Held, Reach, not_durable};
-use super::draft::{Draft, Reply};
+use super::draft::Draft;
 use super::node::{Inside, Node, Verdict, lost};
 use super::once::origin;
 use crate::domain::event::{Event, Origin};
@@ -59,7 +60,7 @@ impl Node {
     /// Says whether it was: not when one was refused or not judged, nor when there was nothing left to commit.
     pub async fn events_reaching(&self, events: Vec<Event>, held: Held, positions: Vec<Position>) -> (Vec<Verdict>, bool) {
         if let Err(refusal) = self.room() {
-            return (vec![Verdict::NotJudged(refusal); events.len()], false);
+            return (vec![Verdict::NotJudged(refusal.into()); events.len()], false);
         }
         let _inside = Inside::new(&self.inflight, events.len() as u32);
         self.router.events_reaching(events, held, Reach::to(positions)).await
@@ -92,10 +93,10 @@ impl Node {
         for (letter, hash) in &new {
             self.write_letter(&mut draft, letter, *hash, now);
         }
-        draft.mark(Arc::new(Stated(positions)));
+        draft.states(Arc::new(Stated(positions)));
         draft.reply(Reply::Setting(reply, Ok(0)));
         let shared = self.shared();
-        draft.send(shared, shared.journal.epoch(), None);
+        draft.send(shared, shared.journal.epoch(), Heard::Nobody);
         answer.await.unwrap_or_else(|_| Err(lost()))?;
         shared.counters.dead_letters.fetch_add(new.len() as u64, Ordering::Relaxed);
         Ok(())
@@ -103,7 +104,7 @@ impl Node {
 
     fn write_letter(&self, draft: &mut Draft, letter: &Letter, hash: u64, now: Time) {
         let said = Origin {
-            trace: letter.trace.clone(),
+            trace: letter.trace.as_deref().map(Into::into),
             ..origin(letter.source.as_str(), letter.id.clone())
         };
         let outcome = Outcome::DeadLetter {

@@ -315,15 +315,7 @@ pub(super) fn put_reservation(out: &mut Vec<u8>, site: &Site, of: &Reservation, 
 
 /// What another system believes after a fact; `None` when the change is of something else.
 pub(super) fn put_drift(out: &mut Vec<u8>, site: &Site, sku: &str, version: u64, fact: &Fact, change: &Change) -> bool {
-    let Change::Belief {
-        source,
-        lot,
-        believes,
-        book,
-        at,
-        since,
-    } = change
-    else {
+    let Change::Belief(belief) = change else {
         return false;
     };
     out.push(b'{');
@@ -331,13 +323,13 @@ pub(super) fn put_drift(out: &mut Vec<u8>, site: &Site, sku: &str, version: u64,
     put_field(out, "sku", sku);
     put_number(out, "version", version);
     put_number(out, "seq", fact.seq);
-    put_field(out, "source", source.as_str());
-    put_optional(out, "lot", lot.as_ref().map(Id::as_str));
-    put_number(out, "believes", believes);
-    put_number(out, "book", book);
-    put_number(out, "difference", believes.saturating_sub(*book));
-    put_time(out, "at", Some(*at), &site.calendar);
-    put_time(out, "since", *since, &site.calendar);
+    put_field(out, "source", belief.source.as_str());
+    put_optional(out, "lot", belief.lot.as_ref().map(Id::as_str));
+    put_number(out, "believes", belief.believes);
+    put_number(out, "book", belief.book);
+    put_number(out, "difference", belief.believes.saturating_sub(belief.book));
+    put_time(out, "at", Some(belief.at), &site.calendar);
+    put_time(out, "since", belief.since, &site.calendar);
     out.push(b'}');
     true
 }

@@ -268,7 +268,7 @@ impl Consumer {
         tally(&verdicts);
         for verdict in &verdicts {
             if let Verdict::NotJudged(refusal) = verdict {
-                return Err(refusal.clone());
+                return Err(Refusal::clone(refusal));
             }
         }
         let mut letters = batch.refused(&decoded, &verdicts, &self.ins);
