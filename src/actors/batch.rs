@@ -100,6 +100,10 @@ impl Cell {
     }
 }
 
+/// One thing for each row. A single event, the usual request, needs no room of its own for it.
+pub type Row<T> = SmallVec<[T; 1]>;
+/// The events of one request.
+pub type Events = Row<Event>;
 /// The rows of each warehouse, as ranges of the working order: nearly always those of one.
 pub type Groups = SmallVec<[(Id, Range<u32>); 1]>;
 
@@ -107,10 +111,10 @@ pub type Groups = SmallVec<[(Id, Range<u32>); 1]>;
 /// the request within a SKU.
 #[derive(Debug)]
 pub struct Batch {
-    events: Vec<Event>,
-    skus: Vec<SkuIndex>,
-    order: Vec<u32>,
-    verdicts: Vec<Cell>,
+    events: Events,
+    skus: Row<SkuIndex>,
+    order: Row<u32>,
+    verdicts: Row<Cell>,
     open: AtomicUsize,
     answered: Notify,
     reach: Reach,
@@ -137,8 +141,8 @@ impl Reach {
 
 impl Batch {
     /// A batch of events and the index of each one's SKU (same length), and the groups of `order` per warehouse.
-    pub fn new(events: Vec<Event>, skus: Vec<SkuIndex>, reach: Reach) -> (Arc<Batch>, Groups) {
-        let mut order: Vec<u32> = (0..events.len() as u32).collect();
+    pub fn new(events: Events, skus: Row<SkuIndex>, reach: Reach) -> (Arc<Batch>, Groups) {
+        let mut order: Row<u32> = (0..events.len() as u32).collect();
         let one_warehouse = events.windows(2).all(|pair| pair[0].warehouse == pair[1].warehouse);
         if one_warehouse {
             order.sort_by_key(|row| skus[*row as usize]);

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::answers::{Heard, Reply};
 use super::batch::{Held, Reach, not_durable};
 use super::draft::Draft;
-use super::node::{Inside, Node, Verdict, lost};
+use super::node::{Node, Underway, Verdict, lost};
 use super::once::origin;
 use crate::domain::event::{Event, Origin};
 use crate::domain::fact::Outcome;
@@ -62,8 +62,8 @@ impl Node {
         if let Err(refusal) = self.room() {
             return (vec![Verdict::NotJudged(refusal.into()); events.len()], false);
         }
-        let _inside = Inside::new(&self.inflight, events.len() as u32);
-        self.router.events_reaching(events, held, Reach::to(positions)).await
+        let _inside = Underway::new(&self.inflight, events.len() as u32);
+        self.router.events_reaching(events.into(), held, Reach::to(positions)).await
     }
 
     /// Writes positions by themselves.

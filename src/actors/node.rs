@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, oneshot, watch};
 pub use super::answers::{BasketAnswer, CommandError};
 use super::answers::{Heard, Reply};
 pub use super::batch::Verdict;
-use super::batch::{Held, not_durable};
+use super::batch::{Events, Held, not_durable};
 use super::draft::Draft;
 use super::once::{self, origin};
 use super::router::{Home, Router};
@@ -89,16 +89,26 @@ pub enum Readiness {
     Stopping,
 }
 
-/// See the module.
+/// See the module. Cheap to clone: every request has one.
 #[derive(Clone)]
-pub struct Node {
+pub struct Node(Arc<Inside>);
+
+impl std::ops::Deref for Node {
+    type Target = Inside;
+    fn deref(&self) -> &Inside {
+        &self.0
+    }
+}
+
+/// What the handle leads to.
+pub struct Inside {
     pub(super) router: Router,
     pub(super) warehouses: watch::Receiver<Option<ActorRef<warehouses::Msg>>>,
-    stopping: Arc<AtomicBool>,
-    pub(super) inflight: Arc<AtomicU32>,
+    stopping: AtomicBool,
+    pub(super) inflight: AtomicU32,
     /// Settings with a key, one after the other: a copy in flight waits for the first to be durable.
-    pub(super) keyed: Arc<Mutex<()>>,
-    about: Arc<About>,
+    pub(super) keyed: Mutex<()>,
+    about: About,
 }
 
 /// What the node says of itself.
@@ -113,14 +123,14 @@ pub struct About {
 impl Node {
     /// The handle of a running tree.
     pub fn new(router: Router, warehouses: watch::Receiver<Option<ActorRef<warehouses::Msg>>>, about: About) -> Node {
-        Node {
+        Node(Arc::new(Inside {
             router,
             warehouses,
-            stopping: Arc::default(),
-            inflight: Arc::default(),
-            keyed: Arc::default(),
-            about: Arc::new(about),
-        }
+            stopping: AtomicBool::default(),
+            inflight: AtomicU32::default(),
+            keyed: Mutex::default(),
+            about,
+        }))
     }
 
     /// Judges events, in their order per SKU; the verdicts come in the order of the events, when all are durable.
@@ -129,12 +139,13 @@ impl Node {
     }
 
     /// As [`Node::events`]; `held` is let go when the work has ended, not when the caller goes away before that.
-    pub async fn events_holding(&self, events: Vec<Event>, held: Held) -> Vec<Verdict> {
+    pub async fn events_holding(&self, events: impl Into<Events>, held: Held) -> Vec<Verdict> {
+        let events = events.into();
         if let Err(refusal) = self.room() {
             return vec![Verdict::NotJudged(refusal.into()); events.len()];
         }
         // Counted out also when the caller goes away before the answer.
-        let _inside = Inside::new(&self.inflight, events.len() as u32);
+        let _inside = Underway::new(&self.inflight, events.len() as u32);
         self.router.events(events, held).await
     }
 
@@ -363,16 +374,16 @@ impl Node {
 }
 
 /// Events inside, for as long as somebody waits for them.
-pub(super) struct Inside<'a>(&'a AtomicU32, u32);
+pub(super) struct Underway<'a>(&'a AtomicU32, u32);
 
-impl Inside<'_> {
-    pub(super) fn new(inside: &AtomicU32, events: u32) -> Inside<'_> {
+impl Underway<'_> {
+    pub(super) fn new(inside: &AtomicU32, events: u32) -> Underway<'_> {
         inside.fetch_add(events, Ordering::Relaxed);
-        Inside(inside, events)
+        Underway(inside, events)
     }
 }
 
-impl Drop for Inside<'_> {
+impl Drop for Underway<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(self.1, Ordering::Relaxed);
     }

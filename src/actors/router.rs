@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use ractor::{ActorRef, ActorStatus};
 use tokio::sync::watch;
 
-use super::batch::{Batch, Held, Reach, Ticket, Verdict};
+use super::batch::{Batch, Events, Held, Reach, Row, Ticket, Verdict};
 use super::refused;
 use super::shared::Shared;
 use super::warehouse::{self, Command, Inbox, Incoming};
@@ -77,16 +77,16 @@ impl Router {
     }
 
     /// Judges events; see `Node::events`.
-    pub async fn events(&self, events: Vec<Event>, held: Held) -> Vec<Verdict> {
+    pub async fn events(&self, events: Events, held: Held) -> Vec<Verdict> {
         self.events_reaching(events, held, Reach::default()).await.0
     }
 
     /// As [`Router::events`], and whether what they reach to was written with the last of them.
-    pub async fn events_reaching(&self, events: Vec<Event>, held: Held, reach: Reach) -> (Vec<Verdict>, bool) {
+    pub async fn events_reaching(&self, events: Events, held: Held, reach: Reach) -> (Vec<Verdict>, bool) {
         if events.is_empty() {
             return (Vec::new(), false);
         }
-        let mut skus = Vec::with_capacity(events.len());
+        let mut skus = Row::with_capacity(events.len());
         let mut no_room: Vec<(u32, Refusal)> = Vec::new();
         let keys = self.shared.store.view().keys();
         for (row, event) in events.iter().enumerate() {

@@ -31,10 +31,10 @@ pub fn header_text<'h>(headers: &'h HeaderMap, name: &header::HeaderName) -> Ans
         .map_err(|_| Problem::new(Code::MalformedHeader, format!("the header {name} is not readable text")))
 }
 
-/// The media type without its parameters, in lower case; `None` when it is not said.
-pub fn media_type(headers: &HeaderMap) -> Answer<Option<String>> {
+/// The media type without its parameters, as it was written (its case means nothing); `None` when it is not said.
+pub fn media_type(headers: &HeaderMap) -> Answer<Option<&str>> {
     let text = header_text(headers, &header::CONTENT_TYPE)?;
-    Ok(text.map(|text| text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()))
+    Ok(text.map(|text| text.split(';').next().unwrap_or_default().trim()))
 }
 
 /// Reads and inflates the body. What it takes of the valve is in the permit.
@@ -111,12 +111,12 @@ pub async fn json<T: DeserializeOwned>(door: &Door, request: Request<Body>) -> A
     let (parts, body) = request.into_parts();
     let mut permit = door.valve.permit();
     let media = media_type(&parts.headers)?;
-    if media.as_deref().is_some_and(|media| media != "application/json") {
+    if media.is_some_and(|media| !media.eq_ignore_ascii_case("application/json")) {
         return Err(Problem::new(
             Code::UnsupportedMediaType,
             format!(
                 "this page reads application/json, not {}",
-                suggest::quoted(&media.unwrap_or_default())
+                suggest::quoted(media.unwrap_or_default())
             ),
         ));
     }

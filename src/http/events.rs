@@ -78,20 +78,29 @@ fn held(share: &Arc<Permit>) -> Held {
     Some(Box::new(share.clone()))
 }
 
+/// The media types that bodies of events have.
+const FORMATS: [(&str, Format); 5] = [
+    ("application/json", Format::Json),
+    ("application/cloudevents+json", Format::Single),
+    ("application/cloudevents-batch+json", Format::Batch),
+    ("application/x-ndjson", Format::Ndjson),
+    ("application/ndjson", Format::Ndjson),
+];
+
 fn format(headers: &HeaderMap) -> Answer<Format> {
-    match body::media_type(headers)?.as_deref() {
-        None | Some("application/json") => Ok(Format::Json),
-        Some("application/cloudevents+json") => Ok(Format::Single),
-        Some("application/cloudevents-batch+json") => Ok(Format::Batch),
-        Some("application/x-ndjson" | "application/ndjson") => Ok(Format::Ndjson),
-        Some(other) => Err(Problem::new(
+    let Some(media) = body::media_type(headers)? else {
+        return Ok(Format::Json);
+    };
+    let known = FORMATS.iter().find(|(name, _)| media.eq_ignore_ascii_case(name));
+    known.map(|(_, format)| *format).ok_or_else(|| {
+        Problem::new(
             Code::UnsupportedMediaType,
             format!(
                 "events are application/json, application/cloudevents+json, application/cloudevents-batch+json or application/x-ndjson, not {}",
-                suggest::quoted(other)
+                suggest::quoted(media)
             ),
-        )),
-    }
+        )
+    })
 }
 
 type Ids = (Id, Id);
@@ -131,7 +140,7 @@ async fn judge(
             match *row {
                 Ok(event) => {
                     let ids = ids(&event);
-                    let verdict = door.node.events_holding(vec![event], held(&share)).await.pop();
+                    let verdict = door.node.events_holding([event], held(&share)).await.pop();
                     Ok(Judged::One(ids, verdict.unwrap_or_else(unanswered)))
                 }
                 Err(rejected) => {

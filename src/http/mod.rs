@@ -124,9 +124,19 @@ pub struct HttpOptions {
     pub others: Arc<dyn Fn() -> serde_json::Value + Send + Sync>,
 }
 
-/// What every handler has at hand.
+/// What every handler has at hand. Cheap to clone: every request has one.
 #[derive(Clone)]
-pub struct Door {
+pub struct Door(Arc<Hall>);
+
+impl std::ops::Deref for Door {
+    type Target = Hall;
+    fn deref(&self) -> &Hall {
+        &self.0
+    }
+}
+
+/// What lies behind the door.
+pub struct Hall {
     node: Node,
     options: Arc<HttpOptions>,
     valve: Valve,
@@ -201,14 +211,14 @@ fn router(node: Node, options: Arc<HttpOptions>, shutdown: watch::Receiver<bool>
         xxh3_64(name.as_bytes()) as u32,
         status["restored"].as_u64().unwrap_or_default()
     );
-    let door = Door {
+    let door = Door(Arc::new(Hall {
         node,
         store_tag: store_tag.into(),
         valve: options.valve.clone(),
         options,
         shutdown,
         document,
-    };
+    }));
     let docs = utoipa_swagger_ui::SwaggerUi::new("/docs").config(utoipa_swagger_ui::Config::from("/openapi.json"));
     let docs: Router<Door> = docs.into();
     routes

@@ -2,22 +2,26 @@
 //!
 //! Every mailbox behind the door is unbounded, so this bound is what keeps memory bounded under any load. Waiting for room was
 //! rejected: a queue before the valve is only another mailbox, and the caller's time-out would fire while its event is accepted.
+//! So was a semaphore: it keeps a list of those who wait behind a lock, and here nobody waits.
 
 use std::sync::Arc;
-
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::domain::refusal::{Code, Refusal};
 
 /// The valve; clones share it.
 #[derive(Clone, Debug)]
-pub struct Valve {
-    events: Arc<Semaphore>,
-    bytes: Arc<Semaphore>,
+pub struct Valve(Arc<Shares>);
+
+/// What may be inside, and what is.
+#[derive(Debug)]
+struct Shares {
     max_events: usize,
     max_bytes: usize,
     /// Events of the valve that heavy work leaves to everybody else.
     kept_events: usize,
+    events: AtomicUsize,
+    bytes: AtomicUsize,
 }
 
 /// One part in so many is kept for light work.
@@ -27,8 +31,8 @@ const KEPT_SHARE: usize = 4;
 #[derive(Debug)]
 pub struct Permit {
     valve: Valve,
-    bytes: Option<OwnedSemaphorePermit>,
-    events: Option<OwnedSemaphorePermit>,
+    bytes: usize,
+    events: usize,
 }
 
 fn overloaded(what: &str) -> Refusal {
@@ -38,79 +42,88 @@ fn overloaded(what: &str) -> Refusal {
     )
 }
 
+/// Adds to what is inside, unless that would be more than may be.
+fn enter(inside: &AtomicUsize, n: usize, max: usize, what: &str) -> Result<(), Refusal> {
+    let more = |inside: usize| inside.checked_add(n).filter(|all| *all <= max);
+    let entered = inside.fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
+    entered.map(drop).map_err(|_| overloaded(what))
+}
+
 impl Valve {
     /// A valve for so many events and so many bytes at once.
     pub fn new(max_events: usize, max_bytes: usize) -> Valve {
-        let cap = |n: usize| n.clamp(1, Semaphore::MAX_PERMITS);
-        Valve {
-            events: Arc::new(Semaphore::new(cap(max_events))),
-            bytes: Arc::new(Semaphore::new(cap(max_bytes))),
-            max_events: cap(max_events),
-            max_bytes: cap(max_bytes),
-            kept_events: cap(max_events) / KEPT_SHARE,
-        }
+        let max_events = max_events.max(1);
+        Valve(Arc::new(Shares {
+            max_events,
+            max_bytes: max_bytes.max(1),
+            kept_events: max_events / KEPT_SHARE,
+            events: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+        }))
     }
 
     /// A permit that holds nothing yet.
     pub fn permit(&self) -> Permit {
         Permit {
             valve: self.clone(),
-            bytes: None,
-            events: None,
+            bytes: 0,
+            events: 0,
         }
     }
 
     /// Events taken and not yet answered.
     pub fn events_inside(&self) -> usize {
-        self.max_events - self.events.available_permits()
+        self.0.events.load(Ordering::Acquire)
     }
 
     /// Bytes of bodies taken and not yet answered.
     pub fn bytes_inside(&self) -> usize {
-        self.max_bytes - self.bytes.available_permits()
+        self.0.bytes.load(Ordering::Acquire)
     }
-}
-
-fn take(from: &Arc<Semaphore>, held: &mut Option<OwnedSemaphorePermit>, n: usize, what: &str) -> Result<(), Refusal> {
-    let n = u32::try_from(n).map_err(|_| overloaded(what))?;
-    let more = from.clone().try_acquire_many_owned(n).map_err(|_| overloaded(what))?;
-    match held {
-        Some(held) => held.merge(more),
-        None => *held = Some(more),
-    }
-    Ok(())
 }
 
 impl Permit {
     /// Takes `n` more bytes, or refuses at once.
     pub fn take_bytes(&mut self, n: usize) -> Result<(), Refusal> {
-        take(&self.valve.bytes, &mut self.bytes, n, "many bytes")
-    }
-
-    /// Takes over what another permit of the same valve holds.
-    pub fn absorb(&mut self, other: Permit) {
-        for (mine, theirs) in [(&mut self.bytes, other.bytes), (&mut self.events, other.events)] {
-            match (mine.as_mut(), theirs) {
-                (Some(mine), Some(theirs)) => mine.merge(theirs),
-                (None, theirs) => *mine = theirs,
-                (Some(_), None) => {}
-            }
-        }
+        let shares = &self.valve.0;
+        enter(&shares.bytes, n, shares.max_bytes, "many bytes")?;
+        self.bytes += n;
+        Ok(())
     }
 
     /// As [`Permit::take_events`], and leaves the share that is kept for light work.
     pub fn take_heavy_events(&mut self, n: usize) -> Result<(), Refusal> {
+        let shares = &self.valve.0;
         // What is larger than all that is left goes when the valve is empty.
-        let needed = n.saturating_add(self.valve.kept_events).min(self.valve.max_events);
-        if self.valve.events.available_permits() < needed {
-            return Err(overloaded("many events"));
-        }
-        self.take_events(n)
+        let most = (shares.max_events - shares.kept_events).max(n.min(shares.max_events));
+        enter(&shares.events, n, most, "many events")?;
+        self.events += n;
+        Ok(())
     }
 
     /// Takes `n` more events, or refuses at once.
     pub fn take_events(&mut self, n: usize) -> Result<(), Refusal> {
-        take(&self.valve.events, &mut self.events, n, "many events")
+        let shares = &self.valve.0;
+        enter(&shares.events, n, shares.max_events, "many events")?;
+        self.events += n;
+        Ok(())
+    }
+
+    /// Takes over what another permit of the same valve holds.
+    pub fn absorb(&mut self, mut other: Permit) {
+        self.bytes += std::mem::take(&mut other.bytes);
+        self.events += std::mem::take(&mut other.events);
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let shares = &self.valve.0;
+        for (inside, held) in [(&shares.events, self.events), (&shares.bytes, self.bytes)] {
+            if held > 0 {
+                inside.fetch_sub(held, Ordering::AcqRel);
+            }
+        }
     }
 }
 

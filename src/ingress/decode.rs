@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
+use super::fingerprint::{self, Scratch};
 use super::scalar::Scalar;
 use super::wire::{Attribute, Envelope, Field, Lot, Row};
-use super::{check, fingerprint, suggest};
+use super::{check, suggest};
 pub use crate::actors::refused::Rejected;
 use crate::domain::event::{Event, Inside, LotRef, Origin, ReturnTo, StreamPosition, What};
 use crate::domain::refusal::{Code, Refusal};
@@ -58,7 +59,7 @@ pub struct Decoder<'w> {
     trace: Option<Arc<str>>,
     source: Option<Id>,
     warehouse: Option<Id>,
-    scratch: Vec<u8>,
+    scratch: Scratch,
 }
 
 impl<'w> Decoder<'w> {
@@ -69,7 +70,7 @@ impl<'w> Decoder<'w> {
             trace: trace.map(Into::into),
             source: None,
             warehouse: None,
-            scratch: Vec::with_capacity(256),
+            scratch: Scratch::new(),
         }
     }
 

@@ -4,12 +4,16 @@
 //! order of fields or another (equal) offset. Attributes that brokers add on the way (trace, partition, extensions) are left out.
 //! Hashing the row's bytes was rejected for that reason.
 
+use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::domain::event::{Event, Inside, LotRef, ReturnTo, What};
 
 /// Collects fields into one buffer; each text is preceded by its length, so that no two contents read alike.
-pub(super) struct Canon<'b>(pub(super) &'b mut Vec<u8>);
+pub(super) struct Canon<'b>(pub(super) &'b mut Scratch);
+
+/// Where fields are collected; the usual event fits without an allocation.
+pub(super) type Scratch = SmallVec<[u8; 256]>;
 
 impl Canon<'_> {
     fn number(&mut self, n: i64) {
@@ -92,7 +96,7 @@ impl Canon<'_> {
 }
 
 /// The fingerprint of an event; `scratch` is emptied and used.
-pub(super) fn of(event: &Event, scratch: &mut Vec<u8>) -> u64 {
+pub(super) fn of(event: &Event, scratch: &mut Scratch) -> u64 {
     scratch.clear();
     let mut canon = Canon(scratch);
     canon.what(&event.what);
