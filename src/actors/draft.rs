@@ -157,7 +157,7 @@ impl Draft {
     }
 
     /// Adds a reservation's fact.
-    pub fn reservation(&mut self, what: &str, business: Time, recorded: Time, origin: &Origin, after: &Reservation) {
+    pub fn reservation(&mut self, what: &str, business: Time, recorded: Time, origin: &Origin, after: &Arc<Reservation>) {
         let parts = FactParts {
             warehouse: self.warehouse.as_str(),
             what,
@@ -173,7 +173,7 @@ impl Draft {
         self.baskets.push(after.id.clone());
         let fold = Fold::Reservation {
             warehouse: self.warehouse.clone(),
-            reservation: Box::new(after.clone()),
+            reservation: Arc::clone(after),
         };
         self.push(Folded {
             fold,

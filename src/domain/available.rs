@@ -11,7 +11,7 @@
 use smallvec::SmallVec;
 
 use super::fact::{Change, Changes, Claim};
-use super::stock::{Lot, Stock};
+use super::stock::{Claims, Lot, Stock, evolve};
 use super::units::{Day, Id, Time};
 use super::warehouse::Warehouse;
 
@@ -66,21 +66,38 @@ fn lot_steps(stock: &Stock, today: Day) -> impl Iterator<Item = (Threshold, i64)
 ///
 /// `today` and `now` are one instant, as a day of the warehouse and as a time: claims whose deadline is not after `now`
 /// count for nothing, whether or not anything has swept them. The claims of the reservation `without` do not count
-/// either: it is being replaced. O(n log n) in lots and claims; without live claims one pass over the lots.
+/// either: it is being replaced. O(n log n) in lots and claims; where no claim asks for a date, one pass over both.
 pub fn available(stock: &Stock, want: Option<Day>, buffer: i64, today: Day, now: Time, without: Option<&Id>) -> i64 {
     let want = asked(want, today);
     let counts = |claim: &&Claim| live(claim, now) && without != Some(&claim.reservation);
     let claims = || stock.claims.iter().filter(counts);
-    let least = if claims().next().is_none() {
-        lot_steps(stock, today)
-            .filter(|(top, _)| *top >= want)
-            .map(|(_, units)| units)
-            .sum()
-    } else {
-        let takes = claims().map(|claim| (asked(claim.good_until, today), -claim.quantity));
-        least_difference(lot_steps(stock, today).chain(takes).collect(), want)
+    let least = match taken_of_anything(claims()) {
+        Some(taken) => {
+            let (serving, all) = lot_sums(stock, want, today);
+            serving.min(all.saturating_sub(taken))
+        }
+        None => {
+            let takes = claims().map(|claim| (asked(claim.good_until, today), -claim.quantity));
+            least_difference(lot_steps(stock, today).chain(takes).collect(), want)
+        }
     };
     least.saturating_sub(buffer).max(0)
+}
+
+/// What claims take together; `None` when one of them asks for a date. Without such a claim the difference "lots − claims" has two
+/// places to be looked at: what serves the wanted date, and everything.
+fn taken_of_anything<'c>(mut claims: impl Iterator<Item = &'c Claim>) -> Option<i64> {
+    claims.try_fold(0i64, |taken, claim| {
+        claim.good_until.is_none().then(|| taken.saturating_add(claim.quantity))
+    })
+}
+
+/// Units that serve a threshold, and all that are not expired.
+fn lot_sums(stock: &Stock, want: Threshold, today: Day) -> (i64, i64) {
+    lot_steps(stock, today).fold((0, 0), |(serving, all): (i64, i64), (top, units)| {
+        let serves = if top >= want { units } else { 0 };
+        (serving.saturating_add(serves), all.saturating_add(units))
+    })
 }
 
 /// The least difference "lots − claims" over all thresholds from `want` down to *none*.
@@ -120,8 +137,8 @@ pub fn buffer_of(stock: &Stock, channel: &Id, warehouse: &Warehouse) -> i64 {
 /// Whether all claims together can be served from the shelf: the difference is negative for no threshold. Claims that
 /// have ended are not among them, by the contract that every command first expires them.
 pub fn set_fits(stock: &Stock, today: Day) -> bool {
-    if stock.claims.is_empty() {
-        return true;
+    if let Some(taken) = taken_of_anything(stock.claims.iter()) {
+        return taken == 0 || lot_sums(stock, None, today).1 >= taken;
     }
     let takes = stock
         .claims
@@ -129,6 +146,55 @@ pub fn set_fits(stock: &Stock, today: Day) -> bool {
         .map(|claim| (asked(claim.good_until, today), -claim.quantity));
     let steps: Steps = lot_steps(stock, today).chain(takes).collect();
     least_difference(steps, FOREVER) >= 0
+}
+
+/// Which promises no longer fit, or fit again, once `changes` are made. Where no claim asks for a date or is at risk, and the shelf
+/// still covers them all, the claims (there may be hundreds) need not be copied to know that nothing changes.
+pub fn risks_after(stock: &Stock, changes: &[Change], today: Day) -> Changes {
+    // All that promises depend on; the recent book, which may be long, stays behind.
+    let shelf = |claims| Stock {
+        lots: stock.lots.clone(),
+        dated: stock.dated,
+        claims,
+        book_floor: Some(Time(i64::MAX)),
+        ..Stock::default()
+    };
+    let after = |claims| {
+        let mut after = shelf(claims);
+        evolve(&mut after, changes, Time(0), Time(0));
+        after
+    };
+    if let Some(taken) = taken_after(stock, changes)
+        && lot_sums(&after(Claims::default()), None, today).1 >= taken
+    {
+        return Changes::new();
+    }
+    at_risk_changes(&after(stock.claims.clone()), today)
+}
+
+/// What all claims take together after the changes; `None` when that alone does not tell who is at risk.
+fn taken_after(stock: &Stock, changes: &[Change]) -> Option<i64> {
+    if stock.claims.iter().any(|claim| claim.at_risk) {
+        return None;
+    }
+    let mut taken = taken_of_anything(stock.claims.iter())?;
+    let has = |reservation| stock.claims.of(reservation).map_or(0, |claim| claim.quantity);
+    let promises = changes
+        .iter()
+        .filter(|change| matches!(change, Change::Claim(_) | Change::Unclaim { .. }));
+    if promises.count() > 1 {
+        return None;
+    }
+    for change in changes {
+        let more = match change {
+            Change::Claim(claim) if claim.good_until.is_some() || claim.at_risk => return None,
+            Change::Claim(claim) => claim.quantity - has(&claim.reservation),
+            Change::Unclaim { reservation, quantity } => -has(reservation).min(*quantity),
+            _ => 0,
+        };
+        taken = taken.saturating_add(more);
+    }
+    Some(taken)
 }
 
 /// Which promises no longer fit, or fit again: each claim, oldest first, is fitted beside the older ones that fit, and a

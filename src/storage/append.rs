@@ -4,6 +4,8 @@
 //! row's first sequence plus its index, so nothing has to be patched into the bytes. One message carries what one decider
 //! made of one batch, with one completion: not one wake-up per event.
 
+use std::sync::Arc;
+
 use crate::domain::fact::{Changes, Outcome};
 use crate::domain::reservation::Reservation;
 use crate::domain::units::{Id, Time};
@@ -44,8 +46,8 @@ pub enum Fold {
     Reservation {
         /// Its warehouse.
         warehouse: Id,
-        /// The reservation.
-        reservation: Box<Reservation>,
+        /// The reservation, shared with whoever decided about it.
+        reservation: Arc<Reservation>,
     },
     /// A warehouse, as it is from now on.
     Warehouse(Box<Warehouse>),

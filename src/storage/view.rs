@@ -306,7 +306,7 @@ impl View {
             Fold::Reservation { warehouse, reservation } => {
                 let id = reservation.id.clone();
                 let shelf = self.shelf_or_new(warehouse.as_str());
-                if shelf.baskets.write().put(Arc::new(*reservation), seq) {
+                if shelf.baskets.write().put(reservation, seq) {
                     self.dirty.lock().reservations.insert((warehouse, id));
                 }
             }
@@ -354,7 +354,7 @@ impl View {
             },
             Subject::Reservation(reservation) => Fold::Reservation {
                 warehouse: fact.warehouse,
-                reservation,
+                reservation: Arc::from(reservation),
             },
             Subject::Warehouse(warehouse) => Fold::Warehouse(warehouse),
             Subject::Catalogue { sku, entry } => Fold::Catalogue { sku, entry },

@@ -129,6 +129,7 @@ impl State {
             origin,
             id: None,
         };
+        let after = Arc::new(after);
         borrowed.draft.reservation(what, business, borrowed.now, origin, &after);
         for line in lines {
             let LineFact {
@@ -144,7 +145,8 @@ impl State {
             };
             self.write_sku(&sku, said, outcome, changes, borrowed);
         }
-        self.keep_basket(after)
+        self.keep_basket(&after);
+        after
     }
 
     /// Changes one borrowed copy and puts its fact into the draft; the fact's place there.
@@ -228,6 +230,7 @@ impl State {
             event,
             &desk.context(prepared, stock.as_ref(), &event.sku),
         );
+        let after = after.map(Arc::new);
         if let Some(after) = &after {
             let what = if after.state == basket.state {
                 "sold_from"
@@ -240,7 +243,7 @@ impl State {
         desk.conclude(stock, ticket, prepared, decision, &mut borrowed.draft);
         // Last, since nothing of an operation that panics may stay.
         if let Some(after) = after {
-            self.keep_basket(after);
+            self.keep_basket(&after);
         }
     }
 }

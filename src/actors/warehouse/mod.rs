@@ -352,7 +352,8 @@ impl State {
         }
     }
 
-    fn keep_basket(&mut self, after: Reservation) -> Arc<Reservation> {
+    fn keep_basket(&mut self, reservation: &Arc<Reservation>) {
+        let after = &**reservation;
         if let Some(before) = self.basket(&after.id)
             && let Some(deadline) = before.expires
         {
@@ -361,14 +362,12 @@ impl State {
         if let (Basket::Held, Some(deadline)) = (after.state, after.expires) {
             self.deadlines.insert((deadline, after.id.clone()));
         }
-        let reservation = Arc::new(after);
         let working = self.baskets.entry(reservation.id.clone()).or_insert_with(|| Working {
             reservation: reservation.clone(),
             touched: 0,
         });
         working.reservation = reservation.clone();
         working.touched = self.number;
-        reservation
     }
 
     /// Forgets what is no longer ahead of the disk; copies of ids that were in flight are judged.

@@ -155,12 +155,15 @@ pub(super) enum Work {
     Turn { turns: HashMap<SkuIndex, Turn> },
 }
 
+/// Working copies on loan; `None`: the SKU does not exist.
+pub(super) type Copies = HashMap<SkuIndex, Option<Stock>, foldhash::fast::FixedState>;
+
 /// The working copies that an operation has borrowed, and what comes of them.
 pub(super) struct Borrowed {
     /// The operation's stamp.
     pub(super) now: Time,
     /// The copies; `None`: the SKU does not exist.
-    pub(super) copies: HashMap<SkuIndex, Option<Stock>>,
+    pub(super) copies: Copies,
     /// The facts and the answers.
     pub(super) draft: Draft,
 }
@@ -170,18 +173,18 @@ pub(super) struct Operation {
     pub(super) work: Work,
     pub(super) now: Time,
     skus: Vec<SkuIndex>,
-    copies: HashMap<SkuIndex, Option<Stock>>,
+    copies: Copies,
     /// How often it has panicked.
     pub(super) deaths: u32,
 }
 
 impl Operation {
     pub(super) fn new(work: Work, now: Time, skus: Vec<SkuIndex>) -> Operation {
-        Operation::with(work, now, skus, HashMap::new())
+        Operation::with(work, now, skus, Copies::default())
     }
 
     /// One that has its copies already.
-    pub(super) fn with(work: Work, now: Time, skus: Vec<SkuIndex>, copies: HashMap<SkuIndex, Option<Stock>>) -> Operation {
+    pub(super) fn with(work: Work, now: Time, skus: Vec<SkuIndex>, copies: Copies) -> Operation {
         Operation {
             work,
             now,

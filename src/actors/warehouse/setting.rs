@@ -4,12 +4,12 @@ use super::super::once;
 use super::State;
 use super::basket::Said;
 use super::ops::{Borrowed, SkuSetting};
-use crate::domain::available::at_risk_changes;
+use crate::domain::available::risks_after;
 use crate::domain::event::Origin;
 use crate::domain::fact::{Change, Changes, Outcome};
 use crate::domain::refusal::{Code, Refusal};
-use crate::domain::stock::{Stock, evolve};
-use crate::domain::units::{Id, Time, Unit};
+use crate::domain::stock::Stock;
+use crate::domain::units::{Id, Unit};
 use crate::storage::append::SkuIndex;
 
 impl State {
@@ -35,7 +35,7 @@ impl State {
             SkuSetting::Buffers(buffers) => ("buffers_set", buffer_changes(stock, buffers)),
             SkuSetting::Unit(unit) => ("unit_set", unit_changes(id, stock, unit)?),
         };
-        let changes = self.with_risks(stock, changes, borrowed.now);
+        let changes = self.with_risks(stock, changes);
         let missing = unknown();
         let said = Said {
             what,
@@ -47,10 +47,9 @@ impl State {
     }
 
     /// The changes, and those of the promises that no longer fit, or fit again, because of them.
-    fn with_risks(&self, stock: &Stock, mut changes: Changes, now: Time) -> Changes {
-        let mut after = stock.clone();
-        evolve(&mut after, &changes, now, now);
-        changes.extend(at_risk_changes(&after, self.today));
+    fn with_risks(&self, stock: &Stock, mut changes: Changes) -> Changes {
+        let risks = risks_after(stock, &changes, self.today);
+        changes.extend(risks);
         changes
     }
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use super::super::once;
 use super::State;
 use super::basket::Said;
-use super::ops::{Borrowed, Operation, Work, node_origin};
+use super::ops::{Borrowed, Copies, Operation, Work, node_origin};
 use super::place::Copy;
 use crate::domain::available::at_risk_changes;
 use crate::domain::event::Origin;
@@ -108,7 +108,7 @@ impl State {
     /// Tells the next SKUs: those whose copies are here in one message, each of the others when its copy is.
     pub(super) fn turn_some(&mut self) {
         let now = self.stamp();
-        let (mut turns, mut copies) = (HashMap::new(), HashMap::new());
+        let (mut turns, mut copies) = (HashMap::new(), Copies::default());
         for _ in 0..STEP {
             let Some((sku, turn)) = self.turning.pop_front() else { break };
             if turns.contains_key(&sku) {

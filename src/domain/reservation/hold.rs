@@ -293,7 +293,7 @@ fn facts(
 /// From the claim that a SKU has for this basket to the one that it shall have.
 fn claim_changes(stock: &Stock, had: i64, plan: &Plan, request: &HoldRequest, expires: Option<Time>) -> Changes {
     let (reservation, line) = (request.id.clone(), &plan.line);
-    let old = stock.claims.iter().find(|claim| claim.reservation == reservation);
+    let old = stock.claims.of(&reservation);
     if line.held == 0 {
         let gone = Change::Unclaim {
             reservation,

@@ -16,10 +16,10 @@
 //! - `expected_version` 0 asks for a basket that is not there yet.
 //! - By contract the caller has expired what is due before it asks: a decision never meets a dead claim.
 
-use super::available::at_risk_changes;
+use super::available::risks_after;
 use super::fact::Changes;
 use super::refusal::{Code, Refusal};
-use super::stock::{Context, Stock, evolve};
+use super::stock::{Context, Stock};
 use super::units::{Day, Id, Time};
 
 mod confirm;
@@ -256,16 +256,8 @@ fn line_fact(sku: &Id, stock: &Stock, mut changes: Changes, resettle: bool, ctx:
         return None;
     }
     if resettle {
-        // Only what promises depend on is copied: the recent book can be long.
-        let shelf = (stock.lots.clone(), stock.claims.clone());
-        let mut after = Stock {
-            lots: shelf.0,
-            claims: shelf.1,
-            dated: stock.dated,
-            ..Stock::default()
-        };
-        evolve(&mut after, &changes, ctx.now, ctx.now);
-        changes.extend(at_risk_changes(&after, ctx.today));
+        let risks = risks_after(stock, &changes, ctx.today);
+        changes.extend(risks);
     }
     Some(LineFact {
         sku: sku.clone(),

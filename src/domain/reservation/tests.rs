@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::domain::available::at_risk_changes;
 use crate::domain::event::{Event, Origin, What};
 use crate::domain::fact::{Account, Change, Claim, Outcome};
-use crate::domain::stock::{Decision, Limits, Lot, Policy, Rare, Voided, decide};
+use crate::domain::stock::{Decision, Limits, Lot, Policy, Rare, Voided, decide, evolve};
 use crate::domain::warehouse::{Calendar, Channel, Warehouse};
 
 mod confirms;

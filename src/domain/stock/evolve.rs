@@ -49,20 +49,24 @@ fn apply(stock: &mut Stock, change: &Change, business: Time, recorded: Time) {
         }
         Change::Counted { lot: None, as_of } => stock.last_count = stock.last_count.max(Some(*as_of)),
         Change::CountDue(due) => stock.count_due = *due,
-        Change::Claim(claim) => claimed(stock, claim),
+        Change::Claim(claim) if claim.quantity > 0 => stock.claims.put(Claim::clone(claim)),
+        Change::Claim(claim) => stock.claims.end(&claim.reservation),
         Change::Unclaim { reservation, quantity } => {
-            if let Some(claim) = stock.claims.iter_mut().find(|claim| &claim.reservation == reservation) {
-                claim.quantity = claim.quantity.saturating_sub(*quantity);
+            let Some(claim) = stock.claims.of_mut(reservation) else {
+                return;
+            };
+            claim.quantity = claim.quantity.saturating_sub(*quantity);
+            if claim.quantity <= 0 {
+                stock.claims.end(reservation);
             }
-            stock.claims.retain(|claim| claim.quantity > 0);
         }
         Change::Deadline { reservation, deadline } => {
-            if let Some(claim) = stock.claims.iter_mut().find(|claim| &claim.reservation == reservation) {
+            if let Some(claim) = stock.claims.of_mut(reservation) {
                 claim.deadline = *deadline;
             }
         }
         Change::AtRisk { reservation, at_risk } => {
-            if let Some(claim) = stock.claims.iter_mut().find(|claim| &claim.reservation == reservation) {
+            if let Some(claim) = stock.claims.of_mut(reservation) {
                 claim.at_risk = *at_risk;
             }
         }
@@ -213,13 +217,4 @@ fn amend(stock: &mut Stock, at: Time, lot: &Id, [own, found, set]: [i64; 3]) {
         }
         Err(_) => {}
     }
-}
-
-/// A claim keeps its place in the order of age when it is replaced.
-fn claimed(stock: &mut Stock, claim: &Claim) {
-    match stock.claims.iter_mut().find(|known| known.reservation == claim.reservation) {
-        Some(known) => *known = claim.clone(),
-        None => stock.claims.push(claim.clone()),
-    }
-    stock.claims.retain(|claim| claim.quantity > 0);
 }

@@ -38,11 +38,12 @@ use std::collections::VecDeque;
 
 use super::available::available;
 use super::event::Inside;
-use super::fact::{Account, After, Claim, OnOffer};
+use super::fact::{Account, After, OnOffer};
 use super::units::{Day, Id, Time, Unit};
 
 mod arrive;
 mod check;
+mod claims;
 mod count;
 mod decide;
 mod evolve;
@@ -59,6 +60,7 @@ mod void;
 mod tests;
 
 pub use check::{Violation, check};
+pub use claims::Claims;
 pub use decide::{Context, Decision, Limits, Policy, Voided, decide};
 pub use evolve::evolve;
 pub use transfer::left_lots;
@@ -167,7 +169,7 @@ pub struct Stock {
     /// Whether a lot with a date was ever known: then `""` serves only claims without a threshold.
     pub dated: bool,
     /// Live claims, oldest first.
-    pub claims: Vec<Claim>,
+    pub claims: Claims,
     /// The newest count of the whole SKU.
     pub last_count: Option<Time>,
     /// Whether it should be counted.

@@ -4,7 +4,7 @@
 //! Forgetting is decided here and applied blindly by the fold, so that no replay depends on the configuration. It is done
 //! only when there is enough to forget: a change on every event would cost more than it frees.
 
-use crate::domain::available::at_risk_changes;
+use crate::domain::available::risks_after;
 use crate::domain::event::Event;
 use crate::domain::fact::{Change, Changes, Outcome};
 use crate::domain::refusal::Refusal;
@@ -12,7 +12,7 @@ use crate::domain::units::{Id, MAX_QUANTITY, Overflow, Time};
 
 use super::decide::{Context, Decision};
 use super::gate::Admitted;
-use super::{Lot, Stock, evolve, stream, transfer};
+use super::{Lot, Stock, stream, transfer};
 
 /// So many entries, lots or transfers must be past before they are forgotten.
 const ENOUGH: usize = 32;
@@ -50,16 +50,8 @@ pub(in crate::domain) fn settle(stock: &Stock, changes: &mut Changes, business: 
     }
     bounds(stock, changes)?;
     if !stock.claims.is_empty() || changes.iter().any(|change| matches!(change, Change::Claim(_))) {
-        // All that promises depend on; the recent book, which may be long, stays behind.
-        let mut after = Stock {
-            lots: stock.lots.clone(),
-            dated: stock.dated,
-            claims: stock.claims.clone(),
-            book_floor: Some(Time(i64::MAX)),
-            ..Stock::default()
-        };
-        evolve(&mut after, changes, business, ctx.now);
-        changes.extend(at_risk_changes(&after, ctx.today));
+        let risks = risks_after(stock, changes, ctx.today);
+        changes.extend(risks);
     }
     forget(stock, changes, business, ctx);
     Ok(())
