@@ -31,6 +31,12 @@ pub(in crate::domain) fn admit(stock: Option<&Stock>, event: &Event, ctx: &Conte
         return Err(Refusal::field(Code::VersionMismatch, "/data/expected_version", detail));
     }
     quantity(&event.what)?;
+    if let What::TransferOut { to_warehouse, .. } = &event.what
+        && *to_warehouse == event.warehouse
+    {
+        let detail = "the goods are in that warehouse already; name the one that they go to";
+        return Err(Refusal::field(Code::InvalidValue, "/data/to_warehouse", detail));
+    }
     let mut changes = Changes::new();
     changes.extend(unit(stock, event.unit, ctx.unit)?);
     if let Some(lot) = &event.lot {

@@ -49,6 +49,20 @@ fn transfer_out_leaves_for_supply_and_tells_its_lots() {
 }
 
 #[test]
+fn goods_cannot_be_sent_to_where_they_are() {
+    let mut shelf = Shelf::new();
+    shelf.applies(receipt(3));
+    let mut out = event(What::TransferOut {
+        quantity: 1,
+        transfer: id("t"),
+        to_warehouse: id("other"),
+    });
+    out.warehouse = id("other");
+    shelf.refuses(out, Code::InvalidValue);
+    shelf.stands([3, 0, 0, -3, 0, 0, 0]);
+}
+
+#[test]
 fn what_is_sent_is_in_transit_until_it_arrives_as_the_same_lots() {
     let mut shelf = Shelf::new();
     shelf.applies(underway(&[("A", 3), ("B", 2)])).stands([0, 0, 5, -5, 0, 0, 0]);
