@@ -1,7 +1,7 @@
 //! `shelfd demo` is a working darkstore: what it promises to show is there, asked for over HTTP like anybody would.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStdout, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -140,6 +140,40 @@ fn the_morning_shows_what_a_darkstore_has() {
     assert_eq!(demo.http.list("/v1/skus").len(), 311);
     let (last, code) = demo.stop(Signal::TERM);
     assert_eq!((last["told"].as_str(), code), (Some("day"), Some(0)), "{last}");
+}
+
+#[test]
+fn the_commands_that_it_names_to_try_next_work_as_they_stand() {
+    let mut child = shelfd()
+        .args(["demo", "--listen", "127.0.0.1:0", "--quiet", "--for", "600"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe was asked for")).lines();
+    let told: Vec<String> = lines
+        .by_ref()
+        .map(|line| line.expect("UTF-8"))
+        .take_while(|line| !line.contains("Ctrl-C ends it"))
+        .collect();
+    let begin = told
+        .iter()
+        .position(|line| line.starts_with("Try"))
+        .expect("something to try");
+    let tries: Vec<&str> = told[begin + 1..]
+        .iter()
+        .map(|line| line.trim())
+        .filter(|line| !line.is_empty())
+        .collect();
+    assert_eq!(tries.len(), 3, "{told:?}");
+    for line in tries {
+        // A live view needs a terminal.
+        let line = line.replace(" top", " top --once");
+        let ran = Command::new("sh").args(["-c", &line]).output().expect("a shell");
+        assert!(ran.status.success() && !ran.stdout.is_empty(), "{line}: {ran:?}");
+    }
+    let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid")).expect("a pid above 0");
+    kill_process(pid, Signal::INT).expect("the demo runs");
+    assert_eq!(child.wait().expect("our own child").code(), Some(0));
 }
 
 #[test]

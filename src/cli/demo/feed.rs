@@ -73,9 +73,10 @@ impl Feed<'_> {
         }
         self.out.line("")?;
         self.out.line("Try in another terminal:")?;
-        self.out.line(format!("  shelfd top{own}"))?;
-        self.out.line(format!("  shelfd stock -w {} {bread}{own}", SITES[1].id))?;
-        self.out.line(format!("  shelfd ledger -w {} {bread}{own}", SITES[1].id))?;
+        let shelfd = called_as();
+        self.out.line(format!("  {shelfd} top{own}"))?;
+        self.out.line(format!("  {shelfd} stock -w {} {bread}{own}", SITES[1].id))?;
+        self.out.line(format!("  {shelfd} ledger -w {} {bread}{own}", SITES[1].id))?;
         self.out.line("")?;
         self.out.line("The day goes on; Ctrl-C ends it.")?;
         Ok(self.out.flush()?)
@@ -169,4 +170,9 @@ impl Feed<'_> {
         }
         Ok(())
     }
+}
+
+/// How a person starts this program again: as it was started, since `make run` does not put it on the `PATH`.
+fn called_as() -> String {
+    std::env::args().next().unwrap_or_else(|| "shelfd".to_owned())
 }
