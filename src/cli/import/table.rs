@@ -145,6 +145,7 @@ impl Table {
     /// Reads the next row into `row` and tells the line on which it begins, from 1; `None` at the end.
     pub fn next_row(&mut self, row: &mut ByteRecord) -> Result<Option<u64>, Error> {
         loop {
+            let from = self.reader.position().line();
             match self.reader.read_byte_record(row) {
                 Ok(true) => trim_end(row),
                 Ok(false) => return Ok(None),
@@ -159,9 +160,10 @@ impl Table {
             let is_blank = row.len() == 1 && row[0].is_empty();
             if !is_blank {
                 self.rows += 1;
-                // The reader stands behind the row's own line feed; those within its cells come before.
+                // The reader stands behind the row's own line feed; those within its cells come before. The last row may
+                // have none, and then begins no earlier than where the reader stood.
                 let within = row.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
-                return Ok(Some(self.reader.position().line().saturating_sub(1 + within)));
+                return Ok(Some(self.reader.position().line().saturating_sub(1 + within).max(from)));
             }
         }
     }
@@ -241,6 +243,9 @@ mod tests {
         ];
         assert_eq!(lines("t.csv", text), expected);
         assert_eq!(lines("t.csv.gz", text), expected);
+        // A quote that nobody closes takes the rest of the file with it.
+        let open = lines("open.csv", b"a,b\n1,2\n3,\"x\n4,5\n");
+        assert_eq!(open.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2, 3]);
     }
 
     #[test]
