@@ -13,6 +13,7 @@ mod bench;
 mod changes;
 mod cli;
 mod cli_answers;
+mod contract;
 mod crash;
 mod dead_letters;
 mod demo;

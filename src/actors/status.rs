@@ -35,6 +35,8 @@ pub fn status(router: &Router, about: &About, readiness: &Readiness, inflight: u
             })
         })
         .collect();
+    // While the store is being opened again there is nothing to say of it.
+    let (seq, figures) = (view.durable_seq(), shared.store.figures().ok());
     json!({
         "node": about.name,
         "version": env!("CARGO_PKG_VERSION"),
@@ -43,7 +45,7 @@ pub fn status(router: &Router, about: &About, readiness: &Readiness, inflight: u
         "uptime_s": about.started.elapsed().as_secs(),
         "restored": 0,
         "epoch": shared.journal.epoch(),
-        "seq": view.durable_seq(),
+        "seq": seq,
         "journal": {
             "commits": commits,
             "facts": facts,
@@ -51,6 +53,9 @@ pub fn status(router: &Router, about: &About, readiness: &Readiness, inflight: u
             "pending": progress.pending.load(Ordering::Relaxed),
             "failures": progress.failures.load(Ordering::Relaxed),
         },
+        "disk": figures.map(|figures| json!({ "store_bytes": figures.file_bytes, "free_bytes": figures.free_bytes })),
+        // What a start would have to read again.
+        "lag": figures.map(|figures| json!({ "snapshot_facts": seq.saturating_sub(figures.snapshot_seq) })),
         "clock_behind_ms": shared.clock.behind_ms(),
         "inflight": { "events": inflight },
         "dead_letters": shared.counters.dead_letters.load(Ordering::Relaxed),

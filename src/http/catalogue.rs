@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use super::described::EntryView;
 use super::error::{Answer, Problem};
 use super::params::{Params, Segments, id, sealed};
 use super::shape::Page;
@@ -106,7 +107,7 @@ fn shown(view: &View, sku: &str, entry: &str) -> Value {
 /// The catalogue, by SKU.
 #[utoipa::path(get, path = "/v1/skus", tag = "settings",
     params(("limit" = Option<i64>, Query, description = "Items of a page, to 1,000"), ("cursor" = Option<String>, Query, description = "`next` of the page before")),
-    responses((status = 200, description = "A page", body = Page<Object>)))]
+    responses((status = 200, description = "A page", body = Page<EntryView>)))]
 pub(super) async fn list(State(door): State<Door>, uri: Uri) -> Answer<Json<Page<Value>>> {
     let params = Params::read(uri.query(), &["limit", "cursor"])?;
     let (limit, after) = (params.limit()?, params.after()?);
@@ -127,7 +128,7 @@ pub(super) async fn list(State(door): State<Door>, uri: Uri) -> Answer<Json<Page
 
 /// One catalogue entry; a SKU that only events have named is shown with its unit.
 #[utoipa::path(get, path = "/v1/skus/{s}", tag = "settings", params(("s" = String, Path, description = "The SKU")),
-    responses((status = 200, description = "The entry", body = EntryBody), (status = 404, description = "`unknown_sku`", content_type = "application/problem+json")))]
+    responses((status = 200, description = "The entry", body = EntryView), (status = 404, description = "`unknown_sku`", content_type = "application/problem+json")))]
 pub(super) async fn show(State(door): State<Door>, uri: Uri, segments: Segments<1>) -> Answer<Json<Value>> {
     let Segments([s]) = segments;
     Params::read(uri.query(), &[])?;
@@ -150,7 +151,7 @@ pub(super) async fn show(State(door): State<Door>, uri: Uri, segments: Segments<
 #[utoipa::path(put, path = "/v1/skus/{s}", tag = "settings",
     params(("s" = String, Path, description = "The SKU"), ("Idempotency-Key" = Option<String>, Header, description = "The caller's id of this write")),
     request_body = EntryBody,
-    responses((status = 200, description = "As it is from now on", body = EntryBody), (status = 422, description = "`invalid_value`, `unknown_field`, `unit_mismatch`", content_type = "application/problem+json")))]
+    responses((status = 200, description = "As it is from now on", body = EntryView), (status = 422, description = "`invalid_value`, `unknown_field`, `unit_mismatch`", content_type = "application/problem+json")))]
 pub(super) async fn set(State(door): State<Door>, segments: Segments<1>, request: Request<Body>) -> Answer<Json<Value>> {
     let Segments([s]) = segments;
     Params::read(request.uri().query(), &[])?;

@@ -107,7 +107,7 @@ fn newest(text: &str) -> Option<u64> {
         ("wait" = Option<String>, Query, description = "How long to wait for a first change, to 60s"),
         ("warehouse" = Option<String>, Query, description = "Only this warehouse"), ("sku" = Option<String>, Query, description = "Only this SKU"),
         ("Last-Event-ID" = Option<String>, Header, description = "For a stream: go on after this event")),
-    responses((status = 200, description = "A page, or a stream of events whose `id` is the cursor after them", body = Changes),
+    responses((status = 200, description = "A page, or a stream of events whose `id` is the cursor after them", content((Changes = "application/json"), (String = "text/event-stream"))),
         (status = 410, description = "`cursor_gone`", content_type = "application/problem+json")))]
 pub(super) async fn follow(State(door): State<Door>, uri: Uri, headers: HeaderMap) -> Answer {
     let params = Params::read(uri.query(), &["since", "limit", "wait", "warehouse", "sku"])?;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use super::described::LettersBody;
 use super::error::{Answer, Problem};
 use super::params::{MAX_LIMIT, Params, Segments, sealed};
 use super::shape::{self, Page};
@@ -123,7 +124,7 @@ impl Filter {
         ("sku" = Option<String>, Query, description = "Only this SKU"), ("cause" = Option<String>, Query, description = "Only this error"),
         ("group" = Option<String>, Query, description = "`cause`: one item for each cause"),
         ("limit" = Option<i64>, Query, description = "Items of a page, to 1,000"), ("cursor" = Option<String>, Query, description = "`next` of the page before")),
-    responses((status = 200, description = "A page", body = Page<LetterView>)))]
+    responses((status = 200, description = "A page", body = LettersBody)))]
 pub(super) async fn list(State(door): State<Door>, uri: Uri) -> Answer<Response> {
     let params = Params::read(
         uri.query(),

@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 
 use super::Door;
-use super::described::{EventBody, VerdictsBody};
+use super::described::{EventBody, ReportBody, VerdictsBody};
 use super::edge::{Trace, asks_for};
 use super::error::{Answer, Problem, dead_letter};
 use super::{body, params::Params};
@@ -36,8 +36,8 @@ use crate::ingress::suggest;
         (String = "application/x-ndjson")
     ), description = "Up to 10,000 rows or 16 MiB; plain, gzip or zstd"),
     responses(
-        (status = 200, description = "Nothing was refused: one verdict for one event, `{verdicts: […]}` or NDJSON for a batch", body = VerdictsBody),
-        (status = 207, description = "Some rows were refused; the others stand", body = VerdictsBody),
+        (status = 200, description = "Nothing was refused: one verdict for one event, `{verdicts: […]}` or NDJSON for a batch", content((ReportBody = "application/json"), (String = "application/x-ndjson"))),
+        (status = 207, description = "Some rows were refused; the others stand", content((VerdictsBody = "application/json"), (String = "application/x-ndjson"))),
         (status = "4XX", description = "A problem of the one event, or of the body as a whole", content_type = "application/problem+json"),
         (status = 503, description = "Overloaded, starting or stopping: send it again after Retry-After", content_type = "application/problem+json")
     )

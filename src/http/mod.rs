@@ -153,6 +153,7 @@ pub struct Hall {
         description = "The stock of darkstores: what is there, why, and what may be promised. Quantities are whole numbers of the SKU's base unit, times are RFC 3339 with an offset, problems are RFC 9457.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
+    components(schemas(described::ProblemBody, dead_letters::LetterView, dead_letters::CauseView)),
     tags(
         (name = "stock", description = "What happened, what is true, and why"),
         (name = "reservations", description = "What is promised"),
@@ -164,7 +165,7 @@ pub struct Hall {
 struct Described;
 
 fn described() -> OpenApiRouter<Door> {
-    OpenApiRouter::with_openapi(Described::openapi())
+    let mut routes = OpenApiRouter::with_openapi(Described::openapi())
         .routes(routes!(events::report))
         .routes(routes!(warehouses::list))
         .routes(routes!(warehouses::show, warehouses::set))
@@ -193,7 +194,9 @@ fn described() -> OpenApiRouter<Door> {
         .routes(routes!(health::status))
         .routes(routes!(health::livez))
         .routes(routes!(health::readyz))
-        .routes(routes!(health::metrics))
+        .routes(routes!(health::metrics));
+    described::complete(routes.get_openapi_mut());
+    routes
 }
 
 /// The OpenAPI document of the routes.

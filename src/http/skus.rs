@@ -10,7 +10,7 @@ use axum::http::Uri;
 use super::error::Answer;
 use super::params::{Params, Segments, sealed};
 use super::shape::{self, Page, SkuView};
-use super::{Door, history};
+use super::{Door, described, history};
 use crate::domain::stock::Stock;
 use crate::domain::units::{Day, MAX_QUANTITY};
 
@@ -89,7 +89,7 @@ pub(super) async fn list(State(door): State<Door>, uri: Uri, segments: Segments<
     params(("w" = String, Path, description = "The warehouse"), ("s" = String, Path, description = "The SKU"),
         ("as_of" = Option<String>, Query, description = "Business time: what was true then"),
         ("known_at" = Option<String>, Query, description = "Recorded time: what the node knew then")),
-    responses((status = 200, description = "The SKU", body = SkuView), (status = 404, description = "`unknown_warehouse`, `unknown_sku`", content_type = "application/problem+json"),
+    responses((status = 200, description = "The SKU", body = described::NowOrThen), (status = 404, description = "`unknown_warehouse`, `unknown_sku`", content_type = "application/problem+json"),
         (status = 410, description = "`history_gone`", content_type = "application/problem+json")))]
 pub(super) async fn show(State(door): State<Door>, uri: Uri, segments: Segments<2>) -> Answer<axum::response::Response> {
     let Segments([w, s]) = segments;

@@ -18,6 +18,10 @@ pub struct Figures {
     pub indexed_seq: u64,
     /// Every fact up to here is in the snapshot rows.
     pub snapshot_seq: u64,
+    /// Bytes of the store's file; `None` for one in memory.
+    pub file_bytes: Option<u64>,
+    /// Bytes free beside it, where the disk can be asked.
+    pub free_bytes: Option<u64>,
 }
 
 impl Store {
@@ -27,11 +31,14 @@ impl Store {
         let sealed: u64 = shared.runs.all().iter().map(|(_, sealed)| sealed.ids + sealed.forever).sum();
         let live = shared.view.live.load();
         let in_memory: usize = live.iter().map(|generation| Generation::ids(generation)).sum();
+        let disk = rustix::fs::statvfs(self.path()).ok();
         Ok(Figures {
             ids: sealed + in_memory as u64,
             id_reads: shared.runs.id_reads.load(Ordering::Relaxed),
             indexed_seq: live.first().map_or(0, |generation| generation.base.saturating_sub(1)),
             snapshot_seq: shared.database.number(meta::SNAPSHOT_FLOOR)?.unwrap_or(0),
+            file_bytes: std::fs::metadata(self.path()).ok().map(|file| file.len()),
+            free_bytes: disk.map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize)),
         })
     }
 }

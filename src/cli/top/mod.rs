@@ -40,13 +40,14 @@ Examples:
   shelfd top
   shelfd top --interval-ms 250
   shelfd top --once                 one frame as plain text, for a pipe or a script
+  shelfd top --once --json          the same as a document, for a program
 
 Quit with q, Esc or Ctrl-C.")]
 pub struct Args {
     /// Milliseconds between two looks at the node
     #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(50..=60_000))]
     pub interval_ms: u64,
-    /// Print one frame as plain text and end
+    /// Print one frame as plain text, or as JSON, and end
     #[arg(long)]
     pub once: bool,
 }
@@ -65,6 +66,9 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let interval = Duration::from_millis(args.interval_ms);
     if args.once {
         return once(&api, interval, context).await;
+    }
+    if context.out.json {
+        return Err(Failure::usage("`shelfd top` draws").with_help("--once --json prints one look as a JSON document"));
     }
     if !io::stdout().is_terminal() {
         return Err(Failure::usage("`shelfd top` draws on a terminal").with_help("--once prints one frame as plain text"));
@@ -194,6 +198,9 @@ async fn once(api: &Client, interval: Duration, context: &Context) -> Result<(),
         .await?;
     for change in newest.list("/items") {
         model.changed(change.clone());
+    }
+    if context.out.json {
+        return Ok(context.out.value(&model.document())?);
     }
     let (width, height) = ratatui::crossterm::terminal::size()
         .ok()

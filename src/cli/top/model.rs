@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::metrics::{Between, Samples};
 use crate::cli::client::{Client, Error, Query, path};
@@ -63,6 +63,23 @@ impl Model {
     /// The newest figures.
     pub fn now(&self) -> &Samples {
         &self.new
+    }
+
+    /// What the frame shows, for a program.
+    pub fn document(&self) -> Value {
+        let between = self.between();
+        json!({
+            "url": self.url,
+            "status": self.status,
+            "rates": {
+                "events": between.rate("shelfd_events_total"),
+                "requests": between.rate("shelfd_http_requests_total"),
+                "commits": between.rate("shelfd_commits_total"),
+            },
+            "to_count": self.to_count,
+            "at_risk": self.at_risk,
+            "changes": self.changes,
+        })
     }
 
     /// Takes a change that was published.
