@@ -32,3 +32,4 @@ mod service_unit;
 mod settings;
 mod setup_script;
 mod start;
+mod transfers;

@@ -212,7 +212,7 @@ impl Desk {
         // Known by the sending event, so that it is told once however often it is said.
         let origin = Origin {
             source: Id::trusted(&format!("node/transfer/{}", event.warehouse)),
-            id: Id::trusted(&format!("{}/{}", event.origin.source, event.origin.id)),
+            id: Id::trusted(&told_id(event.origin.source.as_str(), event.origin.id.as_str())),
             fingerprint: 0,
             ..event.origin.clone()
         };
@@ -234,6 +234,11 @@ impl Desk {
             what,
         }))
     }
+}
+
+/// A source and an id as one id. Both may hold a `/`; that of the event's is escaped, so that no two pairs read alike.
+fn told_id(source: &str, id: &str) -> String {
+    format!("{source}/{}", id.replace('%', "%25").replace('/', "%2F"))
 }
 
 /// What a `transfer_out` read back from the journal, or its void, has to tell the receiving warehouse, when that is ours.

@@ -21,7 +21,7 @@ pub(super) struct EventBody {
     specversion: String,
     /// Unique within the source and the warehouse.
     id: String,
-    /// The reporting system.
+    /// The reporting system; `node` and `node/…` are the node's own.
     source: String,
     /// `inventory.receipt`, `inventory.sale`, …
     r#type: String,

@@ -20,6 +20,8 @@ use crate::domain::refusal::{Code, Refusal};
 use crate::domain::units::{Id, Unit};
 use crate::domain::warehouse::Warehouse;
 
+/// What the node reports as: a transfer's other side is known by an id under this name.
+const NODE: &str = "node";
 /// The most bytes of extensions that one event may carry into the ledger.
 const MAX_EXTENSION_BYTES: usize = 4096;
 
@@ -157,6 +159,10 @@ impl<'w> Decoder<'w> {
             return Ok(last.clone());
         }
         let source = check::source_id(value, "/source")?;
+        if source.as_str() == NODE || source.as_str().strip_prefix(NODE).is_some_and(|rest| rest.starts_with('/')) {
+            let detail = format!("`{NODE}` and `{NODE}/…` are what the node itself reports as; name the source otherwise");
+            return Err(check::invalid("/source", detail));
+        }
         self.source = Some(source.clone());
         Ok(source)
     }
