@@ -41,8 +41,8 @@ pub(super) struct ChannelBody {
 pub(super) struct WarehouseBody {
     /// What people call it. Left out: as it was, and its id when it is new.
     name: Option<String>,
-    /// IANA time zone, like `Europe/Moscow`.
-    time_zone: String,
+    /// IANA time zone, like `Europe/Moscow`. Left out: as it was; a new warehouse must say it.
+    time_zone: Option<String>,
     /// All its channels; `default` is always there, as it was unless it is named. Left out: as they were.
     #[serde(default, deserialize_with = "object::optional_table")]
     channels: Option<BTreeMap<String, ChannelBody>>,
@@ -108,10 +108,16 @@ fn checked(id: Id, body: WarehouseBody, known: Option<&Warehouse>) -> Answer<War
     if name.len() > 256 {
         return Err(invalid("/name".into(), "must be at most 256 bytes"));
     }
-    if Calendar::new(&body.time_zone).is_none() {
+    let Some(time_zone) = body.time_zone.or_else(|| known.map(|known| known.time_zone.clone())) else {
+        return Err(invalid(
+            "/time_zone".into(),
+            "a new warehouse must say its time zone, like Europe/Moscow",
+        ));
+    };
+    if Calendar::new(&time_zone).is_none() {
         let zones: Vec<String> = jiff::tz::db().available().map(|zone| zone.as_str().to_owned()).collect();
-        let hint = suggest::hint(&body.time_zone, zones.iter().map(String::as_str));
-        let detail = format!("{} is no IANA time zone{hint}", suggest::quoted(&body.time_zone));
+        let hint = suggest::hint(&time_zone, zones.iter().map(String::as_str));
+        let detail = format!("{} is no IANA time zone{hint}", suggest::quoted(&time_zone));
         return Err(invalid("/time_zone".into(), detail));
     }
     let was = |name: &str| known.and_then(|known| known.channels.get(name)).cloned();
@@ -130,7 +136,7 @@ fn checked(id: Id, body: WarehouseBody, known: Option<&Warehouse>) -> Answer<War
     Ok(Warehouse {
         id,
         name,
-        time_zone: body.time_zone,
+        time_zone,
         channels,
     })
 }
@@ -188,6 +194,12 @@ mod tests {
             (&moved.name, &moved.channels, moved.time_zone.as_str()),
             (&known.name, &known.channels, "Europe/Moscow")
         );
+        let named = changed(r#"{"name":"VII"}"#);
+        assert_eq!(
+            (named.name.as_str(), &named.channels, &named.time_zone),
+            ("VII", &known.channels, &known.time_zone)
+        );
+        assert!(of(r#"{"name":"VII"}"#).is_err(), "a new one must say its zone");
         let fuller = changed(r#"{"time_zone":"UTC","channels":{"web":{"buffer":3}}}"#);
         let names: Vec<_> = fuller.channels.keys().map(Id::as_str).collect();
         assert_eq!(
