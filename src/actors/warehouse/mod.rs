@@ -21,6 +21,7 @@ mod tick;
 mod turn;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -124,6 +125,8 @@ pub struct State {
     inbox: Arc<Inbox>,
     /// What was taken out of the inbox, to be done; empty between messages.
     work: Vec<Work>,
+    /// What is left of batches too long for one look.
+    rest: VecDeque<(Arc<Ticket>, Range<u32>)>,
     /// What has been decided and not yet sent: one record, so that an expiry and what relies on it stand together. Empty between
     /// messages.
     draft: Draft,
@@ -237,6 +240,7 @@ impl State {
             myself,
             inbox,
             work: Vec::new(),
+            rest: VecDeque::new(),
             draft: Draft::new(warehouse.clone()),
             number: 1,
             durable: 0,
@@ -300,9 +304,11 @@ impl State {
         let now = self.stamp();
         self.expire_due(now);
         let sources = self.shared.sources.load_full();
+        // What was left of long batches goes behind what has come since.
+        work.extend(self.rest.drain(..).map(|(ticket, rows)| Work::Events(ticket, rows)));
         for work in work.drain(..) {
             match work {
-                Work::Events(ticket, range) => self.on_events(&ticket, range, now, &sources),
+                Work::Events(ticket, range) => self.on_events(ticket, range, now, &sources),
                 Work::Command(command) => self.on_command(command, now),
             }
             if self.draft.bytes() >= DRAFT_BYTES {
@@ -310,6 +316,12 @@ impl State {
             }
         }
         self.work = work;
+        // A warehouse that is told to stop hears no more of itself: it finishes what it took.
+        if !self.rest.is_empty() && self.myself.cast(Msg::Look).is_err() {
+            while let Some((ticket, rows)) = self.rest.pop_front() {
+                self.on_events(ticket, rows, now, &sources);
+            }
+        }
         self.turn_on();
     }
 
@@ -436,6 +448,7 @@ impl State {
         self.in_flight.clear();
         self.copies = 0;
         self.sent.clear();
+        self.rest.clear();
         self.baskets.clear();
         self.busy.clear();
         self.operations.clear();

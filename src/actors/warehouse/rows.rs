@@ -23,6 +23,9 @@ use crate::storage::remembered::{Lookup, hash, voided_hash};
 /// What the source of a dead letter that is sent in again begins with; the source that it came from follows.
 pub const REPLAYED: &str = "dead-letter/";
 
+/// Rows of one batch that are judged in one look: about two milliseconds, which is as long as a single sale waits for them.
+const SLICE: u32 = 1_024;
+
 /// What the memory of ids says about a row.
 enum Known {
     /// Never seen: its hash.
@@ -32,7 +35,16 @@ enum Known {
 }
 
 impl State {
-    pub(super) fn on_events(&mut self, ticket: &Arc<Ticket>, range: Range<u32>, now: Time, sources: &Sources) {
+    /// Rows of a batch, as many as one look has time for; the others wait for the next look, behind what has come meanwhile.
+    pub(super) fn on_events(&mut self, ticket: Arc<Ticket>, range: Range<u32>, now: Time, sources: &Sources) {
+        let slice = range.start..range.end.min(range.start + SLICE);
+        self.on_slice(&ticket, slice.clone(), now, sources);
+        if slice.end < range.end {
+            self.rest.push_back((ticket, slice.end..range.end));
+        }
+    }
+
+    fn on_slice(&mut self, ticket: &Arc<Ticket>, range: Range<u32>, now: Time, sources: &Sources) {
         let single = range.len() == 1;
         self.draft.reserve(range.len());
         let mut at = range.start;

@@ -121,6 +121,27 @@ async fn a_hundred_thousand_skus_are_not_a_hundred_thousand_actors() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_single_sale_does_not_wait_for_a_long_batch() {
+    let house = house().await;
+    let node = &house.node;
+    assert_eq!(words(node, vec![receipt("r", "A", 10)]).await, ["applied"]);
+    let batch = (0..10_000).map(|number| receipt(&format!("r{number}"), "B", 1)).collect();
+    let (batch, single) = tokio::join!(node.events(batch), node.events(vec![sale("s", "A", 1)]));
+    assert!(batch.iter().all(applied));
+    let seq = |verdict: &Verdict| match verdict {
+        Verdict::Judged { seq, .. } => *seq,
+        Verdict::NotJudged(refusal) => panic!("{refusal}"),
+    };
+    assert!(seq(&single[0]) < seq(&batch[9_999]), "it was judged between two slices");
+    let versions = batch.iter().map(|verdict| match verdict {
+        Verdict::Judged { version, .. } => *version,
+        Verdict::NotJudged(refusal) => panic!("{refusal}"),
+    });
+    assert!(versions.is_sorted(), "rows of one SKU are judged in row order");
+    assert_eq!((sellable(node, "A"), sellable(node, "B")), (9, 10_000));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn goods_sent_are_underway_there_when_the_sender_is_answered() {
     let disk: Arc<Disk> = Arc::default();
     let house = house_on(&disk, stock::decide).await;
