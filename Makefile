@@ -6,7 +6,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 SHELFD := target/release/shelfd
 
 .DEFAULT_GOAL := help
-.PHONY: help run test kafka bench bench-quick fmt lint build setup tally clean
+.PHONY: help run test torture kafka bench bench-quick fmt lint build setup tally clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,10 @@ run: build ## a demo node to look at: its addresses on the screen, and three com
 
 test: ## everything CI checks: format, lints, licences, all tests, and what data they ran on
 	@scripts/test.sh
+
+torture: ## fifty rounds of killing broker and node in mid-stream, and seven months of a shop through Kafka
+	@scripts/setup.sh broker
+	SHELFD_TORTURE=50 cargo test --locked --test promises kafka::
 
 kafka: ## a real Kafka broker on this machine, with the topics of the README's page; says how to go on
 	@scripts/setup.sh broker

@@ -8,6 +8,7 @@
 #   scripts/kafka.sh reset [DIR]                stop it and throw away what it stored
 #   scripts/kafka.sh topic NAME [PARTITIONS] [KEY=VALUE…]   a topic, compacted with cleanup.policy=compact
 #   scripts/kafka.sh demo [DIR]                 start, and the topics of the README's Kafka page
+#   scripts/kafka.sh python                     the path of a Python with a Kafka client, in an environment of its own
 #   scripts/kafka.sh tool CLASS ARGUMENTS…      one of Kafka's own tools, such as TopicCommand or ProducerPerformance
 #
 # SHELFD_KAFKA_SECURE=SASL,TLS,EXPIRED gives three more ports: SCRAM (user shelfd, password in DIR/password), TLS with a
@@ -171,6 +172,22 @@ tool() {
     java -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dlog4j2.level=error -cp "$LIBS/*" "$class" "$@"
 }
 
+# For examples/kafka/reader.py and its test.
+python() {
+    local home=$PWD/target/parts/python
+    need python3 'python3 python3-venv'
+    mkdir -p target/parts
+    exec 7>target/parts/python.lock
+    flock 7
+    if ! "$home/bin/python" -c 'import confluent_kafka' 2>/dev/null; then
+        rm -rf "$home"
+        { python3 -m venv "$home" && "$home/bin/pip" install -q confluent-kafka==2.12.1; } >&2 ||
+            { echo "kafka: no Python with confluent-kafka; it needs python3-venv, and PyPI in reach" >&2; exit 69; }
+    fi
+    exec 7>&-
+    echo "$home/bin/python"
+}
+
 topic() {
     local name=$1 partitions=${2:-1} settings=()
     shift
@@ -198,9 +215,9 @@ demo() {
 verb=${1:-}
 [ $# = 0 ] || shift
 case $verb in
-fetch) fetch ;;
+fetch | python) "$verb" ;;
 start | stop | demo) "$verb" "${1:-target/kafka}" ;;
 reset) stop "${1:-target/kafka}" && rm -rf "${1:-target/kafka}" ;;
 topic | tool) "$verb" "$@" ;;
-*) sed -n 2,17p scripts/kafka.sh; exit 64 ;;
+*) sed -n 2,18p scripts/kafka.sh; exit 64 ;;
 esac

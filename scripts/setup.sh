@@ -32,6 +32,7 @@ if [ "${1:-}" = broker ]; then
     command -v java >/dev/null || packages+=(default-jre-headless)
     command -v mvn >/dev/null || packages+=(maven)
     command -v openssl >/dev/null || packages+=(openssl)
+    python3 -m venv --help >/dev/null 2>&1 || packages+=(python3-venv) # a reader with a real client library
 fi
 export PATH="$HOME/.cargo/bin:$PATH"
 if ! command -v rustup >/dev/null && ! command -v curl >/dev/null; then

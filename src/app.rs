@@ -27,7 +27,7 @@ use crate::kafka::Kafka;
 use crate::storage::store::{OpenError, Options, Store};
 use crate::{metrics, systemd, telemetry};
 
-mod broker;
+pub mod broker;
 #[cfg(test)]
 mod tests;
 

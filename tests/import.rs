@@ -2,7 +2,7 @@
 //! typo; Ctrl-C. The good case, on real rows and a real node, is in `online_retail.rs`.
 
 #[path = "import/stand_in.rs"]
-mod stand_in;
+pub mod stand_in;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -1,6 +1,9 @@
 //! Kafka both ways, on a real broker: what is published, what is taken, and what both survive.
 
+mod check;
 mod out;
+mod reader;
+mod retail;
 mod schema;
 mod take;
 
@@ -18,6 +21,15 @@ fn config(broker: &Broker, topics: &str) -> String {
 /// One `[[kafka.out]]`.
 fn out(topic: &str, what: &str) -> String {
     format!("[[kafka.out]]\ntopic = \"{topic}\"\nwhat = \"{what}\"\n")
+}
+
+/// Rounds of killing in an ordinary run.
+const USUAL_ROUNDS: usize = 5;
+
+/// How many rounds of killing: `make torture` wants more.
+fn rounds() -> usize {
+    let wanted = std::env::var("SHELFD_TORTURE").ok();
+    wanted.and_then(|rounds| rounds.parse().ok()).unwrap_or(USUAL_ROUNDS)
 }
 
 /// What the node's status says of a topic.

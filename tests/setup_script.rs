@@ -107,7 +107,7 @@ fn a_broker_needs_java_and_only_for_tests() {
     assert_eq!(output.status.code(), Some(69));
     let said = said(&output);
     assert!(
-        said.contains("install -y --no-install-recommends default-jre-headless maven openssl\n"),
+        said.contains("install -y --no-install-recommends default-jre-headless maven openssl python3-venv\n"),
         "{said}"
     );
 }

@@ -1,8 +1,11 @@
 //! What the configuration says of Kafka, as the values that its threads are given.
 
+use std::sync::Arc;
+
 use crate::actors::node::Node;
 use crate::config::{Class, Config, Format, Mode, Published, Security};
 use crate::ingress::admission::Valve;
+use crate::kafka::check::Finding;
 use crate::kafka::{Broker, In, Kafka, Login, Options, Out, Trouble, What};
 
 /// Starts what is configured; `None`: the node speaks to no broker.
@@ -11,6 +14,13 @@ pub(super) fn start(config: &Config, node: &Node, valve: &Valve) -> Result<Optio
         return Ok(None);
     }
     Kafka::start(node, options(config), valve).map(Some)
+}
+
+/// Tries the broker of a configuration: what is found, and what to do about it.
+pub fn check(config: &Config) -> Vec<Finding> {
+    let sites = config.warehouse.iter().map(super::site);
+    let warehouses = sites.map(|site| (site.id.clone(), Arc::new(site))).collect();
+    crate::kafka::check::check(&options(config), &warehouses)
 }
 
 /// The options of a configuration.

@@ -18,7 +18,9 @@ use super::client::{Client, Patience, Query, path};
 use super::exit::{Code, Failure};
 use super::out::Tone;
 use super::settings::{Settings, tell, url_of};
+use crate::app::broker;
 use crate::config::Config;
+use crate::kafka::check::{self, Weight};
 use crate::storage::store::{self, OpenError, Peek};
 
 /// Files that a node needs beside one for each connection: store, logs, epoll, standard streams, snapshots.
@@ -37,6 +39,7 @@ Examples:
   shelfd check                                    embedded defaults and this machine
   shelfd check --config /etc/shelfd/config.toml   before a start or a reload
   shelfd check --config config.toml --show        and what is in force, as TOML
+  shelfd check --config config.toml --kafka       and the broker: topics, rights, formats
 
 Exit code 0 when a node would start, 78 when something must be done first.")]
 pub struct Args {
@@ -45,6 +48,9 @@ pub struct Args {
     /// Print the configuration that is in force
     #[arg(long)]
     pub show: bool,
+    /// Try the broker as well: every topic, rights and formats
+    #[arg(long)]
+    pub kafka: bool,
 }
 
 /// How serious a finding is.
@@ -107,7 +113,10 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
             return Err(Failure::silent(Code::Configuration));
         }
     };
-    let findings = findings(&args.settings, &config).await;
+    let mut findings = findings(&args.settings, &config).await;
+    if args.kafka {
+        findings.extend(kafka(&config).await);
+    }
     let trouble = findings.iter().filter(|finding| finding.verdict == Verdict::Bad).count();
     if out.json {
         let listed: Vec<_> = findings.iter().map(as_json).collect();
@@ -126,6 +135,11 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
         out.line("")?;
         out.line(if trouble == 0 {
             "a node would start".to_owned()
+        } else if findings
+            .iter()
+            .all(|finding| finding.verdict != Verdict::Bad || finding.what == KAFKA)
+        {
+            format!("{trouble} to be mended; a node would start meanwhile, and wait for the broker")
         } else {
             format!("{trouble} to be mended before a start")
         })?;
@@ -164,6 +178,37 @@ async fn findings(settings: &Settings, config: &Config) -> Vec<Finding> {
     findings.extend(newest_file(dir, SystemTime::now()));
     findings.push(open_files(config.http.max_connections));
     findings
+}
+
+/// What findings about the broker are called.
+const KAFKA: &str = "kafka";
+
+/// The broker, its topics, rights and formats.
+async fn kafka(config: &Config) -> Vec<Finding> {
+    if config.kafka.brokers.trim().is_empty() {
+        let help = "say where it is: [kafka] brokers = \"127.0.0.1:9092\"";
+        return vec![bad(KAFKA, "kafka.brokers is empty: this node speaks to no broker", help)];
+    }
+    let config = config.clone();
+    let tried = tokio::task::spawn_blocking(move || broker::check(&config)).await;
+    let told = |found: check::Finding| Finding {
+        what: KAFKA,
+        verdict: match found.weight {
+            Weight::Good => Verdict::Good,
+            Weight::Warn => Verdict::Warn,
+            Weight::Bad => Verdict::Bad,
+        },
+        detail: found.detail,
+        help: found.help,
+    };
+    match tried {
+        Ok(found) => found.into_iter().map(told).collect(),
+        Err(error) => vec![bad(
+            KAFKA,
+            format!("the check itself failed: {error}"),
+            "look at the broker by its own tools",
+        )],
+    }
 }
 
 /// The directory can be written, or made.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 
 use crate::actors::node::{Node, Verdict};
@@ -80,6 +81,10 @@ impl Consumer {
 
     fn open(&self) -> Result<BaseConsumer<Places>, Trouble> {
         let mut settings = self.broker.settings()?;
+        if let Ok(store) = self.node.store().id() {
+            // After a crash the group knows its member again, and does not wait ten seconds for the end of the old one.
+            settings.set("group.instance.id", format!("shelfd-{store}"));
+        }
         settings
             .set("group.id", &self.group)
             // Ours is the place; the group's follows it for whoever looks at lag.
@@ -130,23 +135,7 @@ impl Consumer {
             match consumer.poll(wait) {
                 None => break,
                 Some(Ok(message)) => {
-                    self.line.runs();
-                    let topic = self.gauges.iter().position(|(name, _)| &**name == message.topic());
-                    match (topic, consumer.context().look(consumer, &message)) {
-                        (Some(topic), Sight::New) => batch.take(topic, &message),
-                        (_, Sight::Restart) => {
-                            let sought = consumer.seek(
-                                message.topic(),
-                                message.partition(),
-                                Offset::Beginning,
-                                Duration::from_secs(5),
-                            );
-                            if let Err(error) = sought {
-                                tracing::error!(%error, topic = message.topic(), "the beginning of the topic could not be found; it is looked for again");
-                            }
-                        }
-                        _ => {}
-                    }
+                    self.sort(consumer, &mut batch, &message);
                     wait = Duration::ZERO;
                 }
                 Some(Err(error)) => {
@@ -156,6 +145,33 @@ impl Consumer {
             }
         }
         batch
+    }
+
+    /// A message goes into the batch, unless its place says something else.
+    fn sort(&self, consumer: &BaseConsumer<Places>, batch: &mut Batch, message: &BorrowedMessage<'_>) {
+        self.line.runs();
+        let Some(topic) = self.gauges.iter().position(|(name, _)| &**name == message.topic()) else {
+            return;
+        };
+        let (name, partition) = (message.topic(), message.partition());
+        match consumer.context().look(consumer, message) {
+            Sight::New => batch.take(topic, message),
+            // Known from before a start: the group is told what the journal says, also when nothing new comes.
+            Sight::Taken => {
+                let position = Position {
+                    topic: self.gauges[topic].0.clone(),
+                    partition,
+                    next: message.offset() + 1,
+                    print: 0,
+                };
+                store(consumer, &[position]);
+            }
+            Sight::Restart => {
+                if let Err(error) = consumer.seek(name, partition, Offset::Beginning, Duration::from_secs(5)) {
+                    tracing::error!(%error, topic = name, "the beginning of the topic could not be found; it is looked for again");
+                }
+            }
+        }
     }
 
     fn trouble(&self, error: &KafkaError) {

@@ -8,6 +8,7 @@
 //! broker, and our store is not in them) and one client for all topics (a topic that refuses would stop its neighbours).
 
 mod body;
+pub mod check;
 mod client;
 mod cloud;
 mod consumer;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{config, newest, of_topic, out, published, schema, versions_increase};
+use super::{config, newest, of_topic, out, published, rounds, schema, versions_increase};
 use crate::harness::events::event;
 use crate::harness::kafka::Broker;
 use crate::harness::node::{Node, wait_until};
@@ -201,7 +201,7 @@ fn nothing_is_lost_or_out_of_order_when_broker_and_node_are_killed() {
     broker.topic("k.availability", 3, &[("cleanup.policy", "compact")]);
     let topics = [out("k.updated", "updated"), out("k.availability", "availability")].concat();
     let mut node = Node::builder().config(&config(&broker, &topics)).start();
-    for round in 0..5 {
+    for round in 0..rounds() {
         for batch in 0..8 {
             let row = |n: usize| event(&format!("{round}.{batch}.{n}"), "receipt", &format!("s-{}", n % 50), 1);
             report(&node, (0..250).map(row).collect());
@@ -226,7 +226,7 @@ fn nothing_is_lost_or_out_of_order_when_broker_and_node_are_killed() {
     let updated = broker.read("k.updated");
     versions_increase(&updated);
     let ids: std::collections::BTreeSet<_> = updated.iter().map(|record| record.json()["fact"]["id"].to_string()).collect();
-    assert_eq!(ids.len(), 5 * 8 * 250, "every fact is published");
+    assert_eq!(ids.len(), rounds() * 8 * 250, "every fact is published");
     same_sku(&newest(&updated)["main/s-7"], &sku(&node, "s-7"));
     copy_is_exact(&node, &broker, "k.availability", 50);
 }
