@@ -18,10 +18,10 @@ use super::client::{Client, Patience, Query, path};
 use super::exit::{Code, Failure};
 use super::out::Tone;
 use super::settings::{Settings, tell, url_of};
-use crate::app::broker;
 use crate::config::Config;
-use crate::kafka::check::{self, Weight};
 use crate::storage::store::{self, OpenError, Peek};
+
+mod kafka;
 
 /// Files that a node needs beside one for each connection: store, logs, epoll, standard streams, snapshots.
 const OWN_FILES: u64 = 64;
@@ -115,7 +115,7 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
     };
     let mut findings = findings(&args.settings, &config).await;
     if args.kafka {
-        findings.extend(kafka(&config).await);
+        findings.extend(kafka::findings(&config).await);
     }
     let trouble = findings.iter().filter(|finding| finding.verdict == Verdict::Bad).count();
     if out.json {
@@ -137,7 +137,7 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
             "a node would start".to_owned()
         } else if findings
             .iter()
-            .all(|finding| finding.verdict != Verdict::Bad || finding.what == KAFKA)
+            .all(|finding| finding.verdict != Verdict::Bad || finding.what == kafka::WHAT)
         {
             format!("{trouble} to be mended; a node would start meanwhile, and wait for the broker")
         } else {
@@ -178,37 +178,6 @@ async fn findings(settings: &Settings, config: &Config) -> Vec<Finding> {
     findings.extend(newest_file(dir, SystemTime::now()));
     findings.push(open_files(config.http.max_connections));
     findings
-}
-
-/// What findings about the broker are called.
-const KAFKA: &str = "kafka";
-
-/// The broker, its topics, rights and formats.
-async fn kafka(config: &Config) -> Vec<Finding> {
-    if config.kafka.brokers.trim().is_empty() {
-        let help = "say where it is: [kafka] brokers = \"127.0.0.1:9092\"";
-        return vec![bad(KAFKA, "kafka.brokers is empty: this node speaks to no broker", help)];
-    }
-    let config = config.clone();
-    let tried = tokio::task::spawn_blocking(move || broker::check(&config)).await;
-    let told = |found: check::Finding| Finding {
-        what: KAFKA,
-        verdict: match found.weight {
-            Weight::Good => Verdict::Good,
-            Weight::Warn => Verdict::Warn,
-            Weight::Bad => Verdict::Bad,
-        },
-        detail: found.detail,
-        help: found.help,
-    };
-    match tried {
-        Ok(found) => found.into_iter().map(told).collect(),
-        Err(error) => vec![bad(
-            KAFKA,
-            format!("the check itself failed: {error}"),
-            "look at the broker by its own tools",
-        )],
-    }
 }
 
 /// The directory can be written, or made.
