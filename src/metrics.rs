@@ -21,6 +21,7 @@ pub fn observe(node: &Node) {
     gauge!("shelfd_journal_seq").set(view.durable_seq() as f64);
     gauge!("shelfd_epoch").set(shared.journal.epoch() as f64);
     let awake = shared.counters.awake.load(std::sync::atomic::Ordering::Relaxed);
+    counter!("shelfd_clocks_ahead_total").absolute(read(&shared.counters.clocks_ahead));
     gauge!("shelfd_skus_awake").set(f64::from(awake));
     for (actor, deaths) in [
         ("sku", read(&shared.counters.sku_deaths)),

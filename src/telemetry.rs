@@ -176,6 +176,13 @@ pub const METRICS: &[Metric] = &[
         "Free space where the store lives.",
     ),
     metric("shelfd_skus", Gauge, Unit::Count, &["warehouse"], "SKUs with state."),
+    metric(
+        "shelfd_clocks_ahead_total",
+        Counter,
+        Unit::Count,
+        &[],
+        "Events dated too far ahead and taken at their arrival: the clock of their source is wrong, and the log names it.",
+    ),
     metric("shelfd_skus_awake", Gauge, Unit::Count, &[], "SKUs that have an actor."),
     metric(
         "shelfd_reservations_held",

@@ -59,6 +59,7 @@ pub fn status(router: &Router, about: &About, readiness: &Readiness, inflight: u
         "clock_behind_ms": shared.clock.behind_ms(),
         "inflight": { "events": inflight },
         "dead_letters": shared.counters.dead_letters.load(Ordering::Relaxed),
+        "clocks_ahead": shared.counters.clocks_ahead.load(Ordering::Relaxed),
         "duplicates": shared.counters.duplicates.load(Ordering::Relaxed),
         "warehouses": warehouses,
         "actors": tree(router),
