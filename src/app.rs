@@ -72,8 +72,12 @@ pub type Reload = Box<dyn Fn() -> Result<Config, Box<Invalid>> + Send + Sync>;
 /// `leave`: ends the node as a signal would, when it is done.
 pub async fn run(config: Config, reload: Reload, leave: impl Future<Output = ()>) -> Result<(), Failure> {
     let started = Instant::now();
+    let small_pages = small_pages(&config);
     let logs = telemetry::init_logs(&config.log.level, config.log.format == crate::config::LogFormat::Json)?;
     let prometheus = telemetry::init_metrics()?;
+    if let Err(error) = small_pages {
+        tracing::info!(%error, "huge pages could not be switched off: more memory is taken");
+    }
     let listener = listen(config.http.listen).await?;
     let address = listener.local_addr().map_err(|source| Failure::Listen {
         address: config.http.listen,
@@ -271,6 +275,15 @@ impl House {
     /// Stops the tree and closes the store.
     pub async fn close(self) {
         self.tree.stop(FINISH_WITHIN).await;
+    }
+}
+
+/// Switches huge pages off for this process, before much memory is taken. The allocator asks for them everywhere, and gives 2 MiB
+/// back as a whole or not at all.
+fn small_pages(config: &Config) -> std::io::Result<()> {
+    match config.node.huge_pages {
+        true => Ok(()),
+        false => Ok(rustix::thread::disable_transparent_huge_pages(true)?),
     }
 }
 

@@ -88,7 +88,7 @@ impl Default for Tuning {
             wake_rate_per_s: 200,
             idle_sleep_s: 5,
             awake_max: 20_000,
-            copies_max: 65_536,
+            copies_max: 32_768,
         }
     }
 }

@@ -123,6 +123,14 @@ pub const KEYS: &[Key] = &[
         "The name of this node in status, logs and cursors.",
     ),
     key(
+        "node.huge_pages",
+        Kind::Boolean,
+        "true/false",
+        "false",
+        false,
+        "Take memory in pages of 2 MiB where the system offers them: less time for each event, about a tenth, and 25 MB or more that lie idle.",
+    ),
+    key(
         "http.listen",
         Kind::Text,
         "address:port",
@@ -198,7 +206,7 @@ pub const KEYS: &[Key] = &[
         "storage.cache_bytes",
         int(1 << 20, 256 * GIB),
         "bytes",
-        "67_108_864",
+        "33_554_432",
         false,
         "Memory for the store's page cache.",
     ),

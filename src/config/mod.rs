@@ -70,6 +70,8 @@ pub struct Node {
     pub data_dir: PathBuf,
     /// The node's name in status, logs and cursors.
     pub name: String,
+    /// Whether memory may be taken in huge pages.
+    pub huge_pages: bool,
 }
 
 /// `[http]`: the door and its limits.

@@ -32,7 +32,7 @@ fn claim(reservation: &str, quantity: i64, good_until: Option<i32>) -> Claim {
 fn stock(lots: Vec<Lot>, claims: Vec<Claim>) -> Stock {
     let dated = lots.iter().any(|lot| lot.expires_on.is_some());
     Stock {
-        lots,
+        lots: lots.into(),
         claims: claims.into_iter().collect(),
         dated,
         ..Stock::default()
@@ -280,7 +280,7 @@ proptest! {
         stock in any_stock(), until in prop::option::of(97..106i32),
     ) {
         for lot in stock.lots.iter().filter(|lot| lot.inside[0] > 0) {
-            let alone = Stock { lots: vec![lot.clone()], claims: Default::default(), dated: stock.dated, ..Stock::default() };
+            let alone = Stock { lots: [lot.clone()].into(), claims: Default::default(), dated: stock.dated, ..Stock::default() };
             prop_assert_eq!(serves(lot, stock.dated, until.map(Day), TODAY), promise(&alone, until) > 0);
         }
     }

@@ -20,7 +20,8 @@ use crate::domain::units::{Id, Time};
 
 use super::append::SkuIndex;
 
-const SHARDS: usize = 16;
+/// So many that a shard with its part of a whole generation, one id a fact, fills four fifths of a table of 2^15.
+const SHARDS: usize = 10;
 const FOREVER: u32 = 1 << 31;
 /// Ids do not contain control characters, so this separates them without doubt.
 const SEPARATOR: u8 = 0x1f;
@@ -140,8 +141,9 @@ pub(crate) struct Generation {
 impl Generation {
     pub(crate) fn new(number: u64, bits: u32) -> Generation {
         let facts = 1usize << bits;
-        // One id a fact, and some room for uneven shards: past it a shard grows, a sixteenth of the table at a time.
-        let capacity = facts / SHARDS + facts / SHARDS / 8;
+        // One id a fact, and some room for uneven shards (it is ten standard deviations): past it a shard grows, a tenth of the
+        // table at a time.
+        let capacity = facts / SHARDS + facts / SHARDS / 16 + 4;
         Generation {
             number,
             base: number << bits,

@@ -11,6 +11,7 @@ mod peek;
 mod room;
 #[cfg(test)]
 mod tests;
+mod workers;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -68,7 +69,7 @@ const DAY_MS: i64 = 86_400_000;
 impl Default for Options {
     fn default() -> Options {
         Options {
-            cache_bytes: 64 << 20,
+            cache_bytes: 32 << 20,
             max_skus: 1_000_000,
             id_window_ms: 7 * DAY_MS,
             history_ms: 400 * DAY_MS,
@@ -99,13 +100,24 @@ const ROWS_A_PAGE: usize = 256;
 impl Shared {
     /// Folds the journal from `from` to its end into the view. Says how many facts were read.
     pub(crate) fn replay(&self, from: u64) -> Result<u64, ReadError> {
-        let mut next = from.max(1);
         let mut count = 0;
-        loop {
-            let first = self.database.row_at_or_after(next)?;
-            let Some(first) = first else { break };
-            let page = self.page(first.header.first_seq)?;
-            for (key, bytes) in page {
+        let mut end = from.max(1);
+        // One thread reads and decodes, this one folds: a fact's place is its place in the journal.
+        let read = |send: &mut dyn FnMut((u64, Vec<Stored>)) -> bool| self.read_all(from.max(1), send);
+        workers::ahead(read, |(next, facts)| {
+            count += facts.len() as u64;
+            facts.into_iter().for_each(|stored| self.view.fold_stored(stored));
+            end = next;
+            Ok(())
+        })?;
+        self.view.set_durable(end - 1);
+        Ok(count)
+    }
+
+    /// Decodes the journal from `next` to its end: each row's facts, with the sequence after them, until nobody wants more.
+    fn read_all(&self, mut next: u64, send: &mut dyn FnMut((u64, Vec<Stored>)) -> bool) -> Result<(), ReadError> {
+        while let Some(first) = self.database.row_at_or_after(next)? {
+            for (key, bytes) in self.page(first.header.first_seq)? {
                 let row = parse(key, &bytes)?;
                 if key > next {
                     return Err(damaged(
@@ -113,15 +125,14 @@ impl Shared {
                         &format!("the facts {next} to {} before it are missing", key - 1),
                     ));
                 }
-                for stored in row.stored_from(next) {
-                    self.view.fold_stored(stored.map_err(|corrupt| damaged(key, &corrupt))?);
-                    count += 1;
-                }
+                let facts: Result<Vec<_>, _> = row.stored_from(next).collect();
                 next = row.end_seq();
+                if !send((next, facts.map_err(|corrupt| damaged(key, &corrupt))?)) {
+                    return Ok(());
+                }
             }
         }
-        self.view.set_durable(next - 1);
-        Ok(count)
+        Ok(())
     }
 
     pub(crate) fn snapshot_floor(&self) -> u64 {

@@ -21,6 +21,10 @@ use crate::domain::stock::Stock;
 use crate::storage::append::SkuIndex;
 
 /// Where the working copy is.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every copy is here: a box would be one allocation more for each"
+)]
 #[derive(Debug)]
 pub enum Copy {
     /// Here: the SKU sleeps, or its copy is back for a moment. `None`: the SKU does not exist yet.
@@ -67,7 +71,7 @@ pub struct Place {
     /// What waits for it, in order.
     pub queue: VecDeque<Waiting>,
     /// The actor, while it is awake.
-    pub awake: Option<Awake>,
+    pub awake: Option<Box<Awake>>,
     /// The number of the warehouse's newest journal message that touches it.
     pub touched: u64,
     /// Journal messages of its actor that are not durable yet.
@@ -99,7 +103,7 @@ impl Place {
     /// Whether it is awake, and its actor has done all that it was sent.
     pub(super) fn is_idle(&self) -> bool {
         let done = |awake: &Awake| awake.done.load(Ordering::Acquire) == awake.sent;
-        self.awake.as_ref().is_some_and(done)
+        self.awake.as_deref().is_some_and(done)
     }
 
     /// Whether it sleeps, and has something of its own to mind.
@@ -300,14 +304,14 @@ impl State {
             Ok((actor, _)) => {
                 self.actors.insert(actor.get_id(), sku);
                 let place = self.place(sku);
-                place.awake = Some(Awake {
+                place.awake = Some(Box::new(Awake {
                     actor,
                     copy,
                     sent: 0,
                     done,
                     deciding,
                     outstanding: VecDeque::new(),
-                });
+                }));
                 place.copy = Copy::Awake;
                 self.shared.counters.awake.fetch_add(1, Ordering::Relaxed);
             }

@@ -11,8 +11,9 @@ use super::{State, TICK_MS};
 use crate::domain::units::Time;
 use crate::storage::append::SkuIndex;
 
-/// Seconds for which the working copy of a SKU at rest is kept: the next event of a busy one finds it here.
-const KEEP_IDLE_S: u32 = 30;
+/// Seconds for which the working copy of a SKU at rest is kept: the next event of a busy one finds it here, and the view has all
+/// that it says.
+const KEEP_IDLE_S: u32 = 2;
 
 impl State {
     /// Begins the expiry of every reservation whose deadline has passed, before anything else is judged at this time.
@@ -60,14 +61,12 @@ impl State {
         }
         sleepy.into_iter().for_each(|sku| self.fall_asleep(sku));
         let crowded = self.places.len() > self.shared.tuning.copies_max;
-        if crowded || self.ticks.is_multiple_of(KEEP_IDLE_S as u64 * 1_000 / TICK_MS) {
-            let durable = self.durable;
-            self.places
-                .retain(|_, place| !place.at_rest(durable) || (!crowded && place.idle_s < KEEP_IDLE_S));
-            // The table of a busy hour is not kept for the quiet ones.
-            if self.places.len() * 8 < self.places.capacity() {
-                self.places.shrink_to_fit();
-            }
+        let durable = self.durable;
+        self.places
+            .retain(|_, place| !place.at_rest(durable) || (!crowded && place.idle_s < KEEP_IDLE_S));
+        // The table of a busy hour is not kept for the quiet ones.
+        if self.places.len() * 8 < self.places.capacity() {
+            self.places.shrink_to_fit();
         }
         self.note_told();
     }

@@ -73,7 +73,7 @@ impl World {
             let units: i64 = lots.iter().map(|lot| lot.inside[0]).sum();
             let dated = lots.iter().any(|lot| lot.expires_on.is_some());
             Stock {
-                lots,
+                lots: lots.into(),
                 outside: [-units, 0, 0, 0],
                 dated,
                 ..Stock::default()

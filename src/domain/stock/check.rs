@@ -94,7 +94,7 @@ pub fn check(stock: &Stock) -> Result<(), Violation> {
     }
     let lots = stock.lots.windows(2).all(|pair| pair[0].id < pair[1].id);
     let mut book = stock.book.iter().zip(stock.book.iter().skip(1));
-    if !lots || !book.all(|(a, b)| (a.at, &a.lot) < (b.at, &b.lot)) {
+    if !lots || !book.all(|(a, b)| (a.at, a.lot) < (b.at, b.lot)) {
         return Err(Violation::Order);
     }
     Ok(())

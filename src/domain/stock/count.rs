@@ -89,7 +89,7 @@ fn of_sku(stock: &Stock, counted: i64, as_of: Time, today: Day, changes: &mut Ch
 
 fn of_lot(stock: &Stock, lot: &Id, counted: i64, as_of: Time, changes: &mut Changes) -> Result<i64, Refusal> {
     let moved = late::later(stock, as_of)
-        .filter(|entry| &entry.lot == lot)
+        .filter(|entry| entry.lot == lot.as_str())
         .fold(0, |sum: i64, entry| sum.saturating_add(entry.own));
     let stands = units::add(counted, moved)?;
     let before = stock.lot(lot).map_or(0, super::Lot::sellable);
@@ -132,7 +132,7 @@ fn owed_for(stock: &Stock, lot: &Id, since: Time) -> (i64, i64) {
     for entry in stock.book.iter().rev().filter(|entry| entry.found > 0) {
         let units = entry.found.min(rest);
         rest -= units;
-        if &entry.lot == lot {
+        if entry.lot == lot.as_str() {
             here += units;
         } else if entry.at > since {
             elsewhere += units;

@@ -7,7 +7,7 @@
 use crate::domain::fact::{Account, Change, Claim, Role};
 use crate::domain::units::{Day, Id, Time};
 
-use super::{Belief, BookEntry, Lot, Rare, Stock, StreamMark, Transfer};
+use super::{Belief, Lot, Rare, Stock, StreamMark, Transfer};
 
 /// Applies the changes of one fact; its version rises by one when there are any.
 pub fn evolve(stock: &mut Stock, changes: &[Change], business: Time, recorded: Time) {
@@ -72,9 +72,7 @@ fn apply(stock: &mut Stock, change: &Change, business: Time, recorded: Time) {
         }
         Change::BookCut(before) => {
             stock.book_floor = stock.book_floor.max(Some(*before));
-            while stock.book.front().is_some_and(|entry| entry.at < *before) {
-                stock.book.pop_front();
-            }
+            stock.book.cut(*before);
         }
         Change::LotGone(lot) => {
             stock.lots.retain(|known| &known.id != lot);
@@ -140,10 +138,6 @@ fn rarely(stock: &mut Stock, change: impl FnOnce(&mut Rare)) {
 
 fn lot_mut<'a>(stock: &'a mut Stock, id: &Id) -> &'a mut Lot {
     let at = stock.lots.binary_search_by(|lot| lot.id.cmp(id)).unwrap_or_else(|at| {
-        // Most SKUs have one lot for ever: no room for three more.
-        if stock.lots.is_empty() {
-            stock.lots.reserve_exact(1);
-        }
         stock.lots.insert(at, Lot::new(id.clone(), None));
         at
     });
@@ -181,40 +175,12 @@ fn write(stock: &mut Stock, lot: &Id, from: Account, to: Account, quantity: i64,
 }
 
 /// Adds own, found and set units to the book's entry of that time and lot. What is below the floor is forgotten already.
-fn amend(stock: &mut Stock, at: Time, lot: &Id, [own, found, set]: [i64; 3]) {
+fn amend(stock: &mut Stock, at: Time, lot: &Id, figures: [i64; 3]) {
     if stock.book_floor.is_some_and(|floor| at < floor) {
         return;
     }
-    let newest = stock.book.back().is_none_or(|entry| (entry.at, &entry.lot) < (at, lot));
-    let place = if newest {
-        Err(stock.book.len())
-    } else {
-        stock.book.binary_search_by(|entry| (entry.at, &entry.lot).cmp(&(at, lot)))
-    };
-    match place {
-        Ok(i) => {
-            let entry = &mut stock.book[i];
-            entry.own = entry.own.saturating_add(own);
-            entry.found = entry.found.saturating_add(found);
-            entry.set = entry.set.saturating_add(set);
-            if (entry.own, entry.found, entry.set) == (0, 0, 0) {
-                stock.book.remove(i);
-            }
-        }
-        Err(i) if (own, found, set) != (0, 0, 0) => {
-            // The lot's own id, not that of the change: a day of entries shares one text.
-            let lot = stock.lot(lot).map_or(lot, |known| &known.id).clone();
-            stock.book.insert(
-                i,
-                BookEntry {
-                    at,
-                    lot,
-                    own,
-                    found,
-                    set,
-                },
-            );
-        }
-        Err(_) => {}
-    }
+    // The lot's own id, not that of the change: a day of entries shares one text.
+    let known = stock.lots.binary_search_by(|known| known.id.cmp(lot)).ok();
+    let lot = known.map_or(lot, |at| &stock.lots[at].id);
+    stock.book.add(at, lot, figures);
 }

@@ -164,7 +164,7 @@ pub(in crate::domain) fn arrival(stock: Option<&Stock>, lot: Option<&Id>, counts
         None => stock.lots.iter().filter_map(|lot| lot.last_count).max().max(stock.last_count),
     };
     let moment = |time: &Time| (now..=now.plus_ms(MOMENT_MS)).contains(time);
-    let moved = stock.book.back().map(|entry| entry.at).filter(|_| counts);
+    let moved = stock.book.newest().filter(|_| counts);
     let after = counted.map(|as_of| as_of.plus_ms(i64::from(!counts)));
     now.max(moved.filter(moment).unwrap_or(now))
         .max(after.filter(moment).unwrap_or(now))

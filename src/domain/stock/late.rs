@@ -23,13 +23,13 @@ pub(in crate::domain) fn late(stock: &Stock, lot: &Id, at: Time) -> bool {
 pub(in crate::domain) fn stood(stock: &Stock, lot: &Id, at: Time) -> i64 {
     let now = stock.lot(lot).map_or(0, super::Lot::sellable);
     let since: i64 = later(stock, at)
-        .filter(|entry| &entry.lot == lot)
+        .filter(|entry| entry.lot == lot.as_str())
         .fold(0, |sum, entry| sum.saturating_add(entry.own + entry.found + entry.set));
     now.saturating_sub(since).max(0)
 }
 
 /// The entries of the recent book after a time, newest first.
-pub(super) fn later(stock: &Stock, at: Time) -> impl Iterator<Item = &super::BookEntry> {
+pub(super) fn later(stock: &Stock, at: Time) -> impl Iterator<Item = super::BookEntry<'_>> {
     stock.book.iter().rev().take_while(move |entry| entry.at > at)
 }
 

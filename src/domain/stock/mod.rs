@@ -12,7 +12,7 @@
 //!
 //! # The recent book
 //!
-//! A count speaks of an earlier time, so a SKU can tell its book for the last day: one [`BookEntry`] per business time
+//! A count speaks of an earlier time, so a SKU can tell its [`Book`] for the last day: one entry per business time
 //! and lot. `own` is what events moved on sellable at that time, `found` what had to be found for them, `set` what counts
 //! set and deliveries repaid. Then, for a time `t`,
 //!
@@ -34,7 +34,7 @@
 //!   so a count gives the same book whether it comes before or after the void.
 //! - A snapshot may name a lot: then it is a belief about that lot (from an authoritative source: a count of it).
 
-use std::collections::VecDeque;
+use smallvec::SmallVec;
 
 use super::available::available;
 use super::event::Inside;
@@ -42,6 +42,7 @@ use super::fact::{Account, After, OnOffer};
 use super::units::{Day, Id, Time, Unit};
 
 mod arrive;
+mod book;
 mod check;
 mod claims;
 mod count;
@@ -59,6 +60,7 @@ mod void;
 #[cfg(test)]
 mod tests;
 
+pub use book::{Book, BookEntry};
 pub use check::{Violation, check};
 pub use claims::Claims;
 pub use decide::{Context, Decision, Limits, Policy, Voided, decide};
@@ -76,21 +78,6 @@ pub struct Lot {
     pub inside: [i64; 3],
     /// The newest count of this lot alone.
     pub last_count: Option<Time>,
-}
-
-/// What one event moved, kept for as long as a count may speak of an earlier time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BookEntry {
-    /// Business time.
-    pub at: Time,
-    /// The lot.
-    pub lot: Id,
-    /// The event's own leg on sellable (negative: left).
-    pub own: i64,
-    /// Units found in sellable with it.
-    pub found: i64,
-    /// Units that a count set or a delivery repaid at that time: no event's leg, but needed to tell how a lot stood.
-    pub set: i64,
 }
 
 /// The balance of one transfer into this warehouse.
@@ -160,8 +147,8 @@ pub struct Stock {
     pub unit: Unit,
     /// Strictly increasing with every fact that changes anything.
     pub version: u64,
-    /// The lots, sorted by id. A lot that is empty, uncounted and past is dropped when it cannot matter any more.
-    pub lots: Vec<Lot>,
+    /// The lots, sorted by id; most SKUs have one. A lot that is empty, uncounted and past is dropped when it cannot matter any more.
+    pub lots: SmallVec<[Lot; 1]>,
     /// Supply, demand, waste, discrepancy (the order of `Account::ALL`).
     pub outside: [i64; 4],
     /// Units found and not yet repaid.
@@ -175,7 +162,7 @@ pub struct Stock {
     /// Whether it should be counted.
     pub count_due: bool,
     /// The recent book, by business time; entries older than the configured span are dropped.
-    pub book: VecDeque<BookEntry>,
+    pub book: Book,
     /// Counts must not speak of a time before this: the book was cut here to stay bounded.
     pub book_floor: Option<Time>,
     /// Transfers, streams, beliefs and buffer overrides.
@@ -267,7 +254,7 @@ impl Stock {
             claims: self.claims.clone(),
             last_count: self.last_count,
             count_due: self.count_due,
-            book: VecDeque::new(),
+            book: Book::default(),
             book_floor: self.book_floor,
             rare: self.rare.clone(),
         }

@@ -126,7 +126,7 @@ fn book_cut(stock: &Stock, business: Time, ctx: &Context<'_>) -> Option<Time> {
     let full = stock.book.len() >= ctx.limits.book_entries.max(4);
     let crowded = full.then(|| stock.book.get(stock.book.len() / 4)).flatten();
     let crowded = crowded.map(|entry| entry.at.plus_ms(1));
-    let old = stock.book.partition_point(|entry| entry.at < span);
+    let old = stock.book.count_before(span);
     let past = old >= ENOUGH && old * 2 >= stock.book.len();
     let ancient = business < span && stock.book_floor.is_none_or(|floor| floor <= business);
     let before = crowded.max((past || ancient).then_some(span))?;
@@ -141,5 +141,5 @@ fn past(stock: &Stock, lot: &Lot, horizon: Time, ctx: &Context<'_>) -> bool {
     let settled = lot
         .last_count
         .is_none_or(|count| count < horizon || Some(count) <= stock.last_count);
-    empty && over && settled && !stock.book.iter().any(|entry| entry.lot == lot.id)
+    empty && over && settled && !stock.book.iter().any(|entry| entry.lot == lot.id.as_str())
 }

@@ -4,8 +4,10 @@
 
 use std::collections::BTreeMap;
 
+use smallvec::SmallVec;
+
 use crate::domain::reservation::{End, Line, Reservation, State};
-use crate::domain::stock::{Belief, BookEntry, Lot, Rare, Stock, StreamMark, Transfer};
+use crate::domain::stock::{Belief, Book, Lot, Rare, Stock, StreamMark, Transfer};
 use crate::domain::units::Id;
 use crate::domain::warehouse::{Channel, Warehouse};
 use crate::storage::view::DeadLetter;
@@ -44,26 +46,7 @@ fn list<T, L: FromIterator<T>>(
     (0..count).map(|_| read(reader)).collect()
 }
 
-/// A list that is kept for as long as the node runs, with room for nothing more: a hundred thousand SKUs have a hundred thousand.
-fn kept<T>(
-    reader: &mut Reader<'_>,
-    what: &'static str,
-    mut read: impl FnMut(&mut Reader<'_>) -> Result<T, Corrupt>,
-) -> Result<Vec<T>, Corrupt> {
-    let count = reader.count(what)?;
-    let mut items = Vec::new();
-    for at in 0..count {
-        // Garbage may announce as many items as it has bytes; each must be read before room for all is asked for.
-        let item = read(reader)?;
-        if at == 0 {
-            items.reserve_exact(count.min(MOST_AT_ONCE));
-        }
-        items.push(item);
-    }
-    Ok(items)
-}
-
-/// Items for which room is made at once.
+/// Entries of a book for which room is made at once.
 const MOST_AT_ONCE: usize = 1_024;
 
 pub(crate) fn encode_reservation(reservation: &Reservation, seq: u64) -> Vec<u8> {
@@ -226,7 +209,7 @@ pub(crate) fn encode_stock(stock: &Stock, seq: u64) -> Vec<u8> {
     put_bool(out, stock.count_due);
     put_list(out, stock.book.iter(), |out, entry| {
         put_time(out, entry.at);
-        put_str(out, entry.lot.as_str());
+        put_str(out, entry.lot);
         put_signed(out, entry.own);
         put_signed(out, entry.found);
         put_signed(out, entry.set);
@@ -270,7 +253,7 @@ pub(crate) fn decode_stock(bytes: &[u8]) -> Result<(Stock, u64), Corrupt> {
     let reader = &mut reader;
     let seq = head(reader)?;
     let (unit, version) = (unit(reader)?, reader.varint("version")?);
-    let lots = kept(reader, "lots", |r| {
+    let lots = list::<_, SmallVec<[Lot; 1]>>(reader, "lots", |r| {
         Ok(Lot {
             id: r.id("lot")?,
             expires_on: r.option("day", |r| r.day("day"))?,
@@ -292,7 +275,7 @@ pub(crate) fn decode_stock(bytes: &[u8]) -> Result<(Stock, u64), Corrupt> {
         claims: list(reader, "claims", claim)?,
         last_count: reader.option("count", |r| r.time("count"))?,
         count_due: reader.bool("count due")?,
-        book: book(reader, &lots)?.into(),
+        book: book(reader, &lots)?,
         book_floor: reader.option("book floor", |r| r.time("book floor"))?,
         rare: reader.option("rare", rare)?.map(Box::new),
         lots,
@@ -302,19 +285,20 @@ pub(crate) fn decode_stock(bytes: &[u8]) -> Result<(Stock, u64), Corrupt> {
 }
 
 /// The recent book. Its entries share the ids of the lots, as they do while the node runs.
-fn book(reader: &mut Reader<'_>, lots: &[Lot]) -> Result<Vec<BookEntry>, Corrupt> {
-    kept(reader, "book", |r| {
-        let at = r.time("at")?;
-        let lot = r.str("lot")?;
-        let known = lots.iter().find(|known| known.id.as_str() == lot);
-        Ok(BookEntry {
-            at,
-            lot: known.map_or_else(|| Id::trusted(lot), |known| known.id.clone()),
-            own: r.signed("own")?,
-            found: r.signed("found")?,
-            set: r.signed("set")?,
-        })
-    })
+fn book(reader: &mut Reader<'_>, lots: &[Lot]) -> Result<Book, Corrupt> {
+    let count = reader.count("book")?;
+    // Room for nothing more, since it is kept; garbage may announce as many entries as it has bytes.
+    let mut book = Book::with_room(count.min(MOST_AT_ONCE));
+    for _ in 0..count {
+        let at = reader.time("at")?;
+        let lot = reader.str("lot")?;
+        let figures = [reader.signed("own")?, reader.signed("found")?, reader.signed("set")?];
+        match lots.iter().find(|known| known.id.as_str() == lot) {
+            Some(known) => book.add(at, &known.id, figures),
+            None => book.add(at, &Id::trusted(lot), figures),
+        }
+    }
+    Ok(book)
 }
 
 fn rare(reader: &mut Reader<'_>) -> Result<Rare, Corrupt> {

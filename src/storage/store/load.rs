@@ -2,8 +2,11 @@
 
 use std::sync::atomic::AtomicU64;
 
+use parking_lot::Mutex;
 use redb::{Key, TableDefinition};
 
+use crate::domain::units::Id;
+use crate::storage::append::SkuIndex;
 use crate::storage::codec::{Corrupt, decode_dead_letter, decode_reservation, decode_stock, decode_warehouse};
 use crate::storage::cursor::Cursors;
 use crate::storage::database::{Handle, ReadError};
@@ -11,10 +14,13 @@ use crate::storage::runs::Runs;
 use crate::storage::tables::{self, meta};
 use crate::storage::view::View;
 
-use super::{Options, Shared};
+use super::{Options, Shared, workers};
 
 /// Rows restored in one read transaction.
 const PAGE: usize = 1_000;
+
+/// Rows with their keys.
+type Page<O> = Vec<(O, Vec<u8>)>;
 
 impl Shared {
     /// Builds the memory of an open database: snapshot rows, then the journal from wherever a row may lack a fact, or where a
@@ -46,9 +52,7 @@ impl Shared {
     fn restore(&self) -> Result<(), ReadError> {
         let view = &self.view;
         let pairs = |key: (&str, &str)| (key.0.to_owned(), key.1.to_owned());
-        self.each(tables::STOCK, "stock", pairs, |(warehouse, sku), row| {
-            decode_stock(row).map(|(stock, seq)| view.restore_stock(warehouse, sku, stock, seq))
-        })?;
+        self.restore_stocks(pairs)?;
         self.each(tables::RESERVATION, "reservation", pairs, |(warehouse, _), row| {
             decode_reservation(row).map(|(basket, seq)| view.restore_reservation(warehouse, basket, seq))
         })?;
@@ -73,13 +77,64 @@ impl Shared {
         )
     }
 
-    /// Gives each row of a table to `take`, a page of rows in one short transaction.
+    /// The SKUs, on every core: there are by far the most of them.
+    fn restore_stocks(&self, own: impl Fn((&str, &str)) -> (String, String)) -> Result<(), ReadError> {
+        let known = Mutex::new(Vec::new());
+        let read = |send: &mut dyn FnMut(_) -> Result<(), ReadError>| {
+            let mut number = 0;
+            self.pages(tables::STOCK, own, |page| {
+                number += 1;
+                send((number, page))
+            })
+        };
+        workers::spread(read, |(number, page): (u32, Page<(String, String)>)| {
+            let mut skus: Vec<(Id, SkuIndex)> = Vec::with_capacity(page.len());
+            let mut runs = Vec::new();
+            let mut of: Option<String> = None;
+            for (key, row) in page {
+                let (stock, seq) = decode_stock(&row).map_err(|why| damaged("stock", &key, &why))?;
+                let (warehouse, sku) = key;
+                if of.as_ref().is_some_and(|of| *of != warehouse)
+                    && let Some(of) = of.take()
+                {
+                    runs.push((number, of, std::mem::take(&mut skus)));
+                }
+                skus.push(self.view.restore_stock(&warehouse, &sku, stock, seq));
+                of.get_or_insert(warehouse);
+            }
+            if let Some(of) = of {
+                runs.push((number, of, skus));
+            }
+            known.lock().extend(runs);
+            Ok(())
+        })?;
+        let mut known = known.into_inner();
+        known.sort_by_key(|(number, _, _)| *number);
+        self.view
+            .restore_shelves(known.into_iter().map(|(_, warehouse, skus)| (warehouse, skus)));
+        Ok(())
+    }
+
+    /// Gives each row of a table to `take`.
     fn each<K: Key + 'static, O: std::fmt::Debug>(
         &self,
         table: TableDefinition<'static, K, &'static [u8]>,
         name: &'static str,
         own: impl Fn(K::SelfType<'_>) -> O,
         mut take: impl FnMut(&O, &[u8]) -> Result<(), Corrupt>,
+    ) -> Result<(), ReadError> {
+        self.pages(table, own, |page| {
+            let mut rows = page.iter();
+            rows.try_for_each(|(key, row)| take(key, row).map_err(|why| damaged(name, key, &why)))
+        })
+    }
+
+    /// Gives the rows of a table to `take`, a page of rows in one short transaction.
+    fn pages<K: Key + 'static, O>(
+        &self,
+        table: TableDefinition<'static, K, &'static [u8]>,
+        own: impl Fn(K::SelfType<'_>) -> O,
+        mut take: impl FnMut(Page<O>) -> Result<(), ReadError>,
     ) -> Result<(), ReadError> {
         let mut after: Option<Vec<u8>> = None;
         loop {
@@ -101,17 +156,20 @@ impl Shared {
                 }
                 Ok((page, last))
             })?;
-            for (key, row) in &page {
-                take(key, row).map_err(|why| ReadError::Damaged {
-                    table: name,
-                    key: format!("{key:?}"),
-                    why: why.to_string(),
-                })?;
-            }
+            let whole = page.len() == PAGE;
+            take(page)?;
             match last {
-                Some(last) if page.len() == PAGE => after = Some(last),
+                Some(last) if whole => after = Some(last),
                 _ => return Ok(()),
             }
         }
+    }
+}
+
+fn damaged(table: &'static str, key: &dyn std::fmt::Debug, why: &Corrupt) -> ReadError {
+    ReadError::Damaged {
+        table,
+        key: format!("{key:?}"),
+        why: why.to_string(),
     }
 }

@@ -1,11 +1,13 @@
 //! The view's side of snapshots: what a row is made from, and what it becomes at a start.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::domain::reservation::Reservation;
 use crate::domain::stock::Stock;
 use crate::domain::units::{Id, Time};
 use crate::domain::warehouse::Warehouse;
+use crate::storage::append::SkuIndex;
 
 use super::{DeadLetter, Dirty, View};
 
@@ -66,12 +68,25 @@ impl View {
         }
     }
 
-    pub(crate) fn restore_stock(&self, warehouse: &str, sku: &str, stock: Stock, seq: u64) {
+    /// Puts a SKU; its shelf is told by [`View::restore_shelves`], once for all.
+    pub(crate) fn restore_stock(&self, warehouse: &str, sku: &str, stock: Stock, seq: u64) -> (Id, SkuIndex) {
         let index = self.keys.intern_known(warehouse, sku);
         self.cells.restore(index, stock, seq);
         // The id that the index has already: one text for each SKU.
         let id = self.keys.names(index).map_or_else(|| Id::trusted(sku), |(_, id)| id);
-        self.shelf_or_new(warehouse).skus.write().insert(id, index);
+        (id, index)
+    }
+
+    /// Puts restored SKUs on the shelves of their warehouses. A tree that is built whole from what is in order is a third smaller
+    /// than one that grows.
+    pub(crate) fn restore_shelves(&self, parts: impl Iterator<Item = (String, Vec<(Id, SkuIndex)>)>) {
+        let mut shelves = BTreeMap::<String, Vec<(Id, SkuIndex)>>::new();
+        for (warehouse, skus) in parts {
+            shelves.entry(warehouse).or_default().extend(skus);
+        }
+        for (warehouse, skus) in shelves {
+            *self.shelf_or_new(&warehouse).skus.write() = skus.into_iter().collect();
+        }
     }
 
     pub(crate) fn restore_reservation(&self, warehouse: &str, reservation: Reservation, seq: u64) {

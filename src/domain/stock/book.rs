@@ -1,0 +1,322 @@
+//! The recent book of one SKU: what moved, by business time and lot, in 16 bytes an entry.
+//!
+//! Nearly every entry has one figure, and it is small: then it stands in the row itself. What does not fit, an entry with several
+//! figures or one past 32 bits, has its figures beside the rows; so has a lot with an id. A hundred thousand SKUs with a day of
+//! movements are the reason: as plain structures (a time, a shared id, three figures: 48 bytes) they took more than all else.
+//! Deltas in one byte string would take a third of that again, and were rejected: each late event and each count would read it all.
+
+use std::fmt;
+
+use crate::domain::units::{Id, Time};
+
+/// What one event moved, kept for as long as a count may speak of an earlier time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BookEntry<'a> {
+    /// Business time.
+    pub at: Time,
+    /// The lot.
+    pub lot: &'a str,
+    /// The event's own leg on sellable (negative: left).
+    pub own: i64,
+    /// Units found in sellable with it.
+    pub found: i64,
+    /// Units that a count set or a delivery repaid at that time: no event's leg, but needed to tell how a lot stood.
+    pub set: i64,
+}
+
+/// One entry. The lot's number (0: `""`) and, in the two highest bits, which figure `units` is: own, found, set, or none of them but
+/// the place of all three.
+#[derive(Clone, Copy)]
+struct Row {
+    at: Time,
+    lot_and_kind: u32,
+    units: i32,
+}
+
+const KIND_SHIFT: u32 = 30;
+const WIDE: u32 = 3;
+
+/// What rows refer to.
+#[derive(Clone, Default)]
+struct Beside {
+    lots: Vec<Id>,
+    wide: Vec<[i64; 3]>,
+}
+
+/// See the module. Equal books have equal entries, however they are kept.
+#[derive(Clone, Default)]
+pub struct Book {
+    rows: Vec<Row>,
+    beside: Option<Box<Beside>>,
+}
+
+/// What may lie beside the rows unused before it is tidied up.
+const SLACK: usize = 8;
+
+impl Book {
+    /// An empty book with room for exactly so many entries.
+    pub fn with_room(entries: usize) -> Book {
+        Book {
+            rows: Vec::with_capacity(entries),
+            beside: None,
+        }
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        *self = Book::default();
+    }
+
+    /// How many entries it has.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The entries, by time and lot.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = BookEntry<'_>> + ExactSizeIterator {
+        self.rows.iter().map(|row| self.entry(row))
+    }
+
+    /// The entry at a place; 0: the oldest.
+    pub fn get(&self, place: usize) -> Option<BookEntry<'_>> {
+        self.rows.get(place).map(|row| self.entry(row))
+    }
+
+    /// The time of the newest entry.
+    pub fn newest(&self) -> Option<Time> {
+        self.rows.last().map(|row| row.at)
+    }
+
+    /// How many entries are before a time.
+    pub fn count_before(&self, time: Time) -> usize {
+        self.rows.partition_point(|row| row.at < time)
+    }
+
+    /// Forgets the entries before a time.
+    pub fn cut(&mut self, before: Time) {
+        self.rows.drain(..self.count_before(before));
+        if self.rows.len() * 4 < self.rows.capacity() {
+            self.rows.shrink_to(self.rows.len() * 2);
+        }
+        self.tidy();
+    }
+
+    /// Adds own, found and set units to the entry of that time and lot; an entry of which nothing is left is none.
+    pub fn add(&mut self, at: Time, lot: &Id, figures: [i64; 3]) {
+        let newest = self
+            .rows
+            .last()
+            .is_none_or(|row| (row.at, self.lot_of(row)) < (at, lot.as_str()));
+        let place = if newest {
+            Err(self.rows.len())
+        } else {
+            self.rows
+                .binary_search_by(|row| (row.at, self.lot_of(row)).cmp(&(at, lot.as_str())))
+        };
+        match place {
+            Ok(place) => {
+                let BookEntry { own, found, set, .. } = self.entry(&self.rows[place]);
+                let sum = [
+                    own.saturating_add(figures[0]),
+                    found.saturating_add(figures[1]),
+                    set.saturating_add(figures[2]),
+                ];
+                if sum == [0; 3] {
+                    self.rows.remove(place);
+                } else {
+                    let lot = self.rows[place].lot_and_kind & !(WIDE << KIND_SHIFT);
+                    self.rows[place] = self.row(at, lot, sum);
+                }
+                // Never more beside the rows than about as much again as they need.
+                let beside = self
+                    .beside
+                    .as_ref()
+                    .map_or(0, |beside| beside.lots.len().max(beside.wide.len()));
+                if beside > self.rows.len() + SLACK {
+                    self.tidy();
+                }
+            }
+            Err(place) if figures != [0; 3] => {
+                let lot = self.number_of(lot);
+                let row = self.row(at, lot, figures);
+                // Many SKUs have an entry or two for ever.
+                if self.rows.capacity() == 0 {
+                    self.rows.reserve_exact(2);
+                }
+                self.rows.insert(place, row);
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn lot_of(&self, row: &Row) -> &str {
+        match (row.lot_and_kind & !(WIDE << KIND_SHIFT), &self.beside) {
+            (0, _) | (_, None) => "",
+            (number, Some(beside)) => beside.lots.get(number as usize - 1).map_or("", Id::as_str),
+        }
+    }
+
+    fn entry(&self, row: &Row) -> BookEntry<'_> {
+        let kind = row.lot_and_kind >> KIND_SHIFT;
+        let mut figures = [0; 3];
+        if kind == WIDE {
+            let wide = self.beside.as_ref().and_then(|beside| beside.wide.get(row.units as usize));
+            figures = wide.copied().unwrap_or_default();
+        } else {
+            figures[kind as usize] = i64::from(row.units);
+        }
+        let [own, found, set] = figures;
+        BookEntry {
+            at: row.at,
+            lot: self.lot_of(row),
+            own,
+            found,
+            set,
+        }
+    }
+
+    /// A row with these figures, which go beside the rows when they do not fit.
+    fn row(&mut self, at: Time, lot: u32, figures: [i64; 3]) -> Row {
+        let one = match figures {
+            [own, 0, 0] => Some((0, own)),
+            [0, found, 0] => Some((1, found)),
+            [0, 0, set] => Some((2, set)),
+            _ => None,
+        };
+        let fits = one.and_then(|(kind, units)| Some((kind, i32::try_from(units).ok()?)));
+        let (kind, units) = fits.unwrap_or_else(|| {
+            let wide = &mut self.beside.get_or_insert_default().wide;
+            wide.push(figures);
+            (WIDE, (wide.len() - 1) as i32)
+        });
+        Row {
+            at,
+            lot_and_kind: lot | kind << KIND_SHIFT,
+            units,
+        }
+    }
+
+    fn number_of(&mut self, lot: &Id) -> u32 {
+        if lot.as_str().is_empty() {
+            return 0;
+        }
+        let lots = &mut self.beside.get_or_insert_default().lots;
+        // The newest entries are most likely of the newest lot.
+        let known = lots.iter().rposition(|known| known == lot);
+        let at = known.unwrap_or_else(|| {
+            // The id itself, not its text: a day of entries shares one with the lot.
+            lots.push(lot.clone());
+            lots.len() - 1
+        });
+        at as u32 + 1
+    }
+
+    /// Drops what lies beside the rows and is of no entry.
+    fn tidy(&mut self) {
+        let Some(beside) = &self.beside else { return };
+        let mut fresh = Book::with_room(self.rows.len());
+        let old = beside.lots.clone();
+        for row in &self.rows {
+            let BookEntry { at, own, found, set, .. } = self.entry(row);
+            let number = row.lot_and_kind & !(WIDE << KIND_SHIFT);
+            let lot = number.checked_sub(1).and_then(|at| old.get(at as usize));
+            let lot = lot.map_or(0, |lot| fresh.number_of(lot));
+            let row = fresh.row(at, lot, [own, found, set]);
+            fresh.rows.push(row);
+        }
+        *self = fresh;
+    }
+}
+
+impl PartialEq for Book {
+    fn eq(&self, other: &Book) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Book {}
+
+impl fmt::Debug for Book {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_row_of_the_book_takes_sixteen_bytes() {
+        assert_eq!(size_of::<Row>(), 16);
+        assert_eq!(size_of::<Book>(), 32);
+    }
+
+    #[test]
+    fn what_is_of_no_entry_any_more_is_not_kept_beside_the_book() {
+        let mut book = Book::default();
+        for day in 0..1_000 {
+            book.add(Time(day), &Id::trusted(&format!("L{day}")), [1 << 40, 0, 0]);
+            book.add(Time(day), &Id::trusted(&format!("L{day}")), [1 << 40, 1, 0]);
+            book.cut(Time(day - 10));
+        }
+        let beside = book.beside.as_ref().unwrap();
+        assert_eq!(book.len(), 11);
+        assert!(beside.lots.len() <= 11 + SLACK && beside.wide.len() <= 11 + 2 * SLACK);
+        assert!(book.rows.capacity() <= 64);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Add(i64, usize, [i64; 3]),
+        Cut(i64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let units = || prop_oneof![4 => Just(0), 6 => -3i64..3, 1 => Just(1i64 << 33), 1 => Just(-(1i64 << 33)), 1 => Just(i64::from(i32::MIN))];
+        prop_oneof![
+            12 => (0i64..40, 0usize..6, [units(), units(), units()]).prop_map(|(at, lot, figures)| Step::Add(at, lot, figures)),
+            1 => (0i64..40).prop_map(Step::Cut),
+        ]
+    }
+
+    proptest! {
+        /// The same steps on the book and on a plain table of the same entries.
+        #[test]
+        fn compact_book_tells_what_a_plain_one_would(steps in prop::collection::vec(step(), 1..300)) {
+            const LOTS: [&str; 6] = ["", "A", "B", "L1", "L2", "milk"];
+            let (mut book, mut plain) = (Book::default(), BTreeMap::<(Time, &str), [i64; 3]>::new());
+            for step in steps {
+                match step {
+                    Step::Add(at, lot, figures) => {
+                        book.add(Time(at), &Id::trusted(LOTS[lot]), figures);
+                        let entry = plain.entry((Time(at), LOTS[lot])).or_default();
+                        (0..3).for_each(|i| entry[i] = entry[i].saturating_add(figures[i]));
+                        plain.retain(|_, figures| *figures != [0; 3]);
+                    }
+                    Step::Cut(before) => {
+                        prop_assert_eq!(book.count_before(Time(before)), plain.range(..(Time(before), "")).count());
+                        book.cut(Time(before));
+                        plain.retain(|(at, _), _| *at >= Time(before));
+                    }
+                }
+                let told: Vec<_> = book.iter().map(|entry| ((entry.at, entry.lot), [entry.own, entry.found, entry.set])).collect();
+                let wanted: Vec<_> = plain.iter().map(|(key, figures)| (*key, *figures)).collect();
+                prop_assert_eq!(told, wanted);
+                prop_assert_eq!(book.newest(), plain.keys().next_back().map(|(at, _)| *at));
+                let mut again = Book::default();
+                book.iter().for_each(|entry| again.add(entry.at, &Id::trusted(entry.lot), [entry.own, entry.found, entry.set]));
+                prop_assert_eq!(&again, &book);
+            }
+        }
+    }
+}

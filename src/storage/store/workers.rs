@@ -1,0 +1,120 @@
+//! A start on every core: pages are read by one thread and worked on by others.
+//!
+//! Reading every row by the thread that decodes it was rejected: of a million SKUs most of the time is decoding, and redb's pages
+//! are read in order anyway.
+
+use std::num::NonZero;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
+
+use parking_lot::Mutex;
+
+use crate::storage::database::ReadError;
+
+/// Pages read ahead.
+const AHEAD: usize = 8;
+
+/// The most threads that work beside the one that reads: past it they wait for each other's locks.
+const MOST: usize = 8;
+
+/// Gives what `read` sends to as many threads as there are cores, in no order. The first error of anyone is the answer; nothing is
+/// read after it.
+pub(super) fn spread<P: Send>(
+    read: impl FnOnce(&mut dyn FnMut(P) -> Result<(), ReadError>) -> Result<(), ReadError>,
+    work: impl Fn(P) -> Result<(), ReadError> + Sync,
+) -> Result<(), ReadError> {
+    let (sender, receiver) = sync_channel(AHEAD);
+    let (receiver, failed) = (Mutex::new(receiver), Mutex::new(None));
+    let (receiver, failed, work) = (&receiver, &failed, &work);
+    let next = move || receiver.lock().recv().ok();
+    thread::scope(|scope| {
+        for _ in 0..threads() {
+            scope.spawn(move || {
+                while let Some(page) = next() {
+                    // After a failure what is on its way is only taken, so that the reader never waits for nobody.
+                    if failed.lock().is_none()
+                        && let Err(error) = work(page)
+                    {
+                        failed.lock().get_or_insert(error);
+                    }
+                }
+            });
+        }
+        let read = read(&mut |page| {
+            if let Some(error) = failed.lock().clone() {
+                return Err(error);
+            }
+            sender.send(page).map_err(|_| ReadError::Unavailable)
+        });
+        drop(sender);
+        read
+    })?;
+    failed.lock().take().map_or(Ok(()), Err)
+}
+
+/// Has `read` run on a thread of its own, as far ahead as a few pages, and hands its pages out in order. `take` is given the
+/// pages; its error ends the reading.
+pub(super) fn ahead<P: Send>(
+    read: impl FnOnce(&mut dyn FnMut(P) -> bool) -> Result<(), ReadError> + Send,
+    mut take: impl FnMut(P) -> Result<(), ReadError>,
+) -> Result<(), ReadError> {
+    thread::scope(|scope| {
+        let (sender, receiver) = sync_channel(AHEAD);
+        let reader = scope.spawn(move || read(&mut |page| sender.send(page).is_ok()));
+        let taken = drain(receiver, &mut take);
+        let read = match reader.join() {
+            Ok(read) => read,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        taken.and(read)
+    })
+}
+
+fn drain<P>(receiver: Receiver<P>, take: &mut impl FnMut(P) -> Result<(), ReadError>) -> Result<(), ReadError> {
+    receiver.into_iter().try_for_each(take)
+}
+
+fn threads() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get).min(MOST)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    fn bad() -> ReadError {
+        ReadError::Disk("bad".into())
+    }
+
+    #[test]
+    fn every_page_is_worked_on_once_and_the_first_error_is_the_answer() {
+        let sum = AtomicU64::new(0);
+        let add = |page: u64| {
+            sum.fetch_add(page, Ordering::Relaxed);
+            if page == 1_000 { Err(bad()) } else { Ok(()) }
+        };
+        assert_eq!(spread(|send| (1..=100).try_for_each(send), add), Ok(()));
+        assert_eq!(sum.load(Ordering::Relaxed), 5_050);
+        assert_eq!(spread(|send| (990..1_000_000).try_for_each(send), add), Err(bad()));
+        assert!(sum.load(Ordering::Relaxed) < 100_000);
+        assert_eq!(spread(|_| Err(bad()), add), Err(bad()));
+    }
+
+    #[test]
+    fn pages_read_ahead_come_in_order_and_an_error_ends_the_reading() {
+        let mut taken = Vec::new();
+        let read = |send: &mut dyn FnMut(u64) -> bool| {
+            let sent = (0..100).take_while(|page| send(*page)).count();
+            if sent == 100 { Err(bad()) } else { Ok(()) }
+        };
+        let all = ahead(read, |page| {
+            taken.push(page);
+            Ok(())
+        });
+        assert_eq!((all, taken), (Err(bad()), (0..100).collect()));
+        let stopped = ahead(read, |page| if page == 3 { Err(ReadError::Unavailable) } else { Ok(()) });
+        assert_eq!(stopped, Err(ReadError::Unavailable));
+    }
+}
