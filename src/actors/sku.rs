@@ -100,7 +100,7 @@ impl Args {
         let returned = warehouse::Msg::Returned {
             sku: self.index,
             epoch: self.epoch,
-            stock: self.copy.lock().take(),
+            stock: self.copy.lock().take().map(Box::new),
         };
         // A warehouse that has died takes its SKUs with it.
         let _ = self.warehouse.cast(returned);

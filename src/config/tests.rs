@@ -326,6 +326,7 @@ fn a_reload_applies_exactly_the_keys_that_say_so() {
     for key in KEYS.iter().filter(|key| key.env().is_some()) {
         let other = match (key.kind, key.default_value().unwrap()) {
             (Kind::Integer { .. }, toml::Value::Integer(n)) => (n + 1).to_string(),
+            (Kind::Boolean, toml::Value::Boolean(yes)) => (!yes).to_string(),
             (Kind::Word(words), _) => words[1].to_owned(),
             _ if key.path == "http.listen" => "127.0.0.1:1".to_owned(),
             _ if key.path == "kafka.brokers" => "localhost:1".to_owned(),

@@ -69,7 +69,7 @@ pub enum Msg {
         /// The epoch that its actor lived in.
         epoch: u64,
         /// The copy; `None`: the SKU does not exist.
-        stock: Option<Stock>,
+        stock: Option<Box<Stock>>,
     },
     /// All that a dead SKU had sent is in the view now.
     Rebuilt(SkuIndex, u64),
@@ -191,7 +191,7 @@ impl Actor for Warehouse {
         match message {
             Msg::Look => state.on_look(),
             Msg::Settled(settled) => state.on_settled(settled),
-            Msg::Returned { sku, epoch, stock } => state.on_returned(sku, epoch, stock),
+            Msg::Returned { sku, epoch, stock } => state.on_returned(sku, epoch, stock.map(|stock| *stock)),
             Msg::Rebuilt(sku, epoch) => state.on_rebuilt(sku, epoch),
             Msg::Epoch => {}
             Msg::Tick => state.on_tick(),
