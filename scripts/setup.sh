@@ -3,8 +3,17 @@
 # the word `broker` also to where a Kafka broker can be fetched and started, which tests and `make kafka` do.
 # What is missing is installed when it may be (root, or sudo without a password), and otherwise named with the one command that
 # installs it. Says nothing when nothing is missing. Debian's own cargo is too old for this edition, so it is not an alternative.
+#
+#   scripts/setup.sh [broker] [counter] [peers]
+#
+# `counter` is what the tests count instructions with, `peers` what the bench runs beside the node. Neither is needed to build: what
+# cannot be installed is named, and its part is left out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+# Whether a word was given.
+asked() { case " $words " in *" $1 "*) ;; *) return 1 ;; esac; }
+words=$*
 
 # Runs as root when it may; tells the command and gives up when it may not.
 as_root() {
@@ -28,7 +37,7 @@ command -v pkg-config >/dev/null || packages+=(pkg-config)
 if ! echo '#include <openssl/ssl.h>' | cc -E - >/dev/null 2>&1; then
     packages+=(libssl-dev)
 fi
-if [ "${1:-}" = broker ]; then
+if asked broker; then
     command -v java >/dev/null || packages+=(default-jre-headless)
     command -v mvn >/dev/null || packages+=(maven)
     command -v openssl >/dev/null || packages+=(openssl)
@@ -51,6 +60,26 @@ if [ "${#packages[@]}" -gt 0 ]; then
         echo "setup: could not install them from here. Run this once:" >&2
         echo "    sudo apt-get update && sudo $install" >&2
         exit 69
+    fi
+fi
+
+# What is good to have: the tests say `not checked` and the bench leaves a peer out where it is missing.
+wanted=()
+if asked counter; then
+    command -v valgrind >/dev/null || wanted+=(valgrind)
+fi
+if asked peers; then
+    compgen -G '/usr/lib/postgresql/*/bin/pgbench' >/dev/null || wanted+=(postgresql)
+    { command -v redis-server && command -v redis-benchmark; } >/dev/null || wanted+=(redis-server redis-tools)
+fi
+if [ "${#wanted[@]}" -gt 0 ]; then
+    echo "setup: good to have, and missing here: ${wanted[*]}"
+    install="apt-get install -y --no-install-recommends ${wanted[*]}"
+    # shellcheck disable=SC2086
+    if ! command -v apt-get >/dev/null ||
+        ! { as_root apt-get update -qq && as_root env DEBIAN_FRONTEND=noninteractive $install; } </dev/null; then
+        echo "setup: could not install them from here; what needs them is left out. This brings them:" >&2
+        echo "    sudo apt-get update && sudo $install" >&2
     fi
 fi
 

@@ -5,7 +5,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$HOME/.cargo/bin:$PATH"
 
-scripts/setup.sh broker || { echo "0 passed, 1 failed (setup)"; exit 1; }
+scripts/setup.sh broker counter || { echo "0 passed, 1 failed (setup)"; exit 1; }
 
 failed_steps=()
 notes=()
@@ -32,6 +32,15 @@ deny() {
     [ "$status" = 2 ] && notes+=("${out##*$'\n'}")
     [ "$status" != 1 ]
 }
+# What an event costs, in instructions; the last line of a check that could not be made says why.
+instructions() {
+    local out status
+    out=$(scripts/instructions.sh 2>&1)
+    status=$?
+    printf '%s\n' "$out"
+    [ "$status" = 2 ] && notes+=("${out##*$'\n'}")
+    [ "$status" = 0 ] || [ "$status" = 2 ]
+}
 # Most tests wait for a node, a time limit or a disk, so twice as many run at once as there are cores; there are no examples in
 # documentation to try.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
@@ -41,6 +50,7 @@ step format cargo fmt --check
 step clippy cargo clippy --locked --all-targets --quiet -- -D warnings
 step dependencies deny
 step tests tests
+step instructions instructions
 
 printf '\n'
 scripts/tally.sh "$SHELFD_TEST_TALLY"

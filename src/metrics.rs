@@ -18,6 +18,7 @@ pub fn observe(node: &Node) {
     gauge!("shelfd_ready").set(if node.readiness() == Readiness::Ready { 1.0 } else { 0.0 });
     counter!("shelfd_commits_total").absolute(read(&progress.commits));
     counter!("shelfd_commit_failures_total").absolute(read(&progress.failures));
+    counter!("shelfd_journal_bytes_total").absolute(read(&progress.bytes));
     gauge!("shelfd_journal_seq").set(view.durable_seq() as f64);
     gauge!("shelfd_epoch").set(shared.journal.epoch() as f64);
     let awake = shared.counters.awake.load(std::sync::atomic::Ordering::Relaxed);

@@ -140,6 +140,13 @@ pub const METRICS: &[Metric] = &[
         "Facts in one commit; near 1 under load means that batching is lost.",
     ),
     metric(
+        "shelfd_journal_bytes_total",
+        Counter,
+        Unit::Bytes,
+        &[],
+        "Bytes of journal rows made durable; what the store writes beside them is not in it.",
+    ),
+    metric(
         "shelfd_journal_seq",
         Gauge,
         Unit::Count,

@@ -113,6 +113,23 @@ fn a_broker_needs_java_and_only_for_tests() {
 }
 
 #[test]
+fn what_is_good_to_have_is_named_and_does_not_stop_the_tests() {
+    let machine = [ORDINARY_USER, COMPILER, TOOLCHAIN, BUILDS[0], BUILDS[1]];
+    let output = setup_for(
+        &["counter"],
+        &[&machine[..], &[("apt-get", "echo touched"), ("sudo", "exit 1")]].concat(),
+    );
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(
+        said(&output).contains("sudo apt-get install -y --no-install-recommends valgrind\n"),
+        "{}",
+        said(&output)
+    );
+    let there = setup_for(&["counter"], &[&machine[..], &[("valgrind", "exit 0")]].concat());
+    assert_eq!((there.status.code(), said(&there).as_str()), (Some(0), ""));
+}
+
+#[test]
 fn names_the_command_when_rust_cannot_be_fetched() {
     let output = setup(&[ORDINARY_USER, COMPILER, ("curl", "exit 6")]);
     assert_eq!(output.status.code(), Some(69));

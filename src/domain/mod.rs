@@ -12,6 +12,7 @@ pub mod event;
 pub mod fact;
 pub mod offer;
 pub mod refusal;
+pub mod rejected;
 pub mod reservation;
 pub mod stock;
 pub mod units;

@@ -14,9 +14,9 @@ use super::fingerprint::{self, Scratch};
 use super::scalar::Scalar;
 use super::wire::{Attribute, Envelope, Field, Lot, Row};
 use super::{check, suggest};
-pub use crate::actors::refused::Rejected;
 use crate::domain::event::{Event, Inside, LotRef, Origin, ReturnTo, StreamPosition, What};
 use crate::domain::refusal::{Code, Refusal};
+pub use crate::domain::rejected::Rejected;
 use crate::domain::units::{Id, Unit};
 use crate::domain::warehouse::Warehouse;
 

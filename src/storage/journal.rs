@@ -65,6 +65,8 @@ pub struct Progress {
     pub commits: AtomicU64,
     /// Facts made durable.
     pub facts: AtomicU64,
+    /// Bytes of the rows that hold them.
+    pub bytes: AtomicU64,
     /// Appends handed over and not yet answered.
     pub pending: AtomicU64,
     /// Commits that failed.

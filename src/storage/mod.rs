@@ -13,6 +13,7 @@ pub mod journal;
 pub mod keep;
 pub mod known;
 pub mod ledger;
+pub mod letter;
 pub mod payload;
 mod position;
 pub mod recent;

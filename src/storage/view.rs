@@ -26,26 +26,12 @@ use crate::domain::warehouse::Warehouse;
 
 use super::append::{Fold, Folded, SkuIndex};
 use super::codec::Stored;
+pub use super::letter::DeadLetter;
 use super::remembered::{self, Generation, Why};
 
 use baskets::Baskets;
 pub(crate) use cells::Cells;
 pub use keys::{Keys, TooManySkus};
-
-/// A dead letter, as the list of them shows it. The event itself is in its fact.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// Where.
-    pub warehouse: Id,
-    /// Of which SKU; empty when it speaks of none.
-    pub sku: Box<str>,
-    /// What its actor died with.
-    pub error: Box<str>,
-    /// `open`, `replayed` or `discarded` (`restored` is `open` again).
-    pub state: Box<str>,
-    /// When its state was last decided.
-    pub recorded: Time,
-}
 
 /// The SKUs and the reservations of one warehouse.
 #[derive(Default)]

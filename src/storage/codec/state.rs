@@ -10,7 +10,7 @@ use crate::domain::reservation::{End, Line, Reservation, State};
 use crate::domain::stock::{Belief, Book, Lot, Rare, Stock, StreamMark, Transfer};
 use crate::domain::units::Id;
 use crate::domain::warehouse::{Channel, Warehouse};
-use crate::storage::view::DeadLetter;
+use crate::storage::letter::DeadLetter;
 
 use super::change::{claim, put_claim, put_unit, unit};
 use super::{Corrupt, Reader, put_bool, put_day, put_option, put_signed, put_str, put_time, put_u64, put_varint};

@@ -107,6 +107,7 @@ impl Journal {
 
     fn write(&self, batch: &mut Batch) -> Result<(), redb::Error> {
         let rows = batch.rows(self.next_seq);
+        let bytes: usize = rows.iter().map(|(_, row)| row.len()).sum();
         self.transact(|transaction| {
             let mut table = transaction.open_table(tables::JOURNAL)?;
             for (key, row) in rows {
@@ -115,7 +116,9 @@ impl Journal {
             drop(table);
             batch.marks.write(transaction)?;
             batch.sides.iter_mut().try_for_each(|rows| rows.write(transaction))
-        })
+        })?;
+        self.outside.progress.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        Ok(())
     }
 
     fn landed(&mut self, mut batch: Batch) {
