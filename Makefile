@@ -6,7 +6,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 SHELFD := target/release/shelfd
 
 .DEFAULT_GOAL := help
-.PHONY: help run test torture kafka bench bench-quick fmt lint build setup tally clean
+.PHONY: help run test torture kafka bench bench-quick fmt lint build setup tally clean bench-report soak micro
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,11 +25,24 @@ kafka: ## a real Kafka broker on this machine, with the topics of the README's p
 	@scripts/setup.sh broker
 	@scripts/kafka.sh demo
 
-bench: setup ## the node beside its peers on this machine: throughput, percentiles, ratios
+bench: setup ## the node beside its peers on this machine: every figure, its goal, and a plot; twenty minutes
+	@scripts/setup.sh peers
 	@scripts/bench.sh
 
-bench-quick: setup ## the same in two minutes: a look, not a result
+bench-quick: setup ## the most telling rows in three minutes: a look, not a result
+	@scripts/setup.sh peers
 	@scripts/bench.sh quick
+
+soak: setup ## what takes an hour: 50 million events, and half of what the node carries for long
+	@scripts/bench.sh soak
+
+bench-report: ## the table of the last `make bench` once more, as Markdown
+	@scripts/bench.sh report --markdown
+
+micro: setup ## the steps of one event timed one by one, and their instructions counted
+	@scripts/setup.sh counter
+	cargo bench --locked --bench micro
+	@scripts/instructions.sh || [ $$? = 2 ]
 
 fmt: setup ## write every source as rustfmt has it
 	cargo fmt

@@ -1,37 +1,49 @@
 #!/usr/bin/env bash
-# The first rows of the performance page, on this machine, in one run: the node beside its peers, one table at the end, and every
-# result as target/bench/*.json. Rounds are interleaved (node, peer, node, peer), each on a fresh store, since a machine is not
-# the same from one minute to the next; the ratio printed is the median of the rounds.
+# Every row of the performance page, on this machine, in one run: the node beside its peers, one table at the end, every result as
+# target/bench/*.json and a plot of every row in target/bench/plots. Rounds are interleaved (node, peer, node, peer), each on a fresh
+# store, since a machine is not the same from one minute to the next; the ratio printed is the median of the rounds.
 #
-#   scripts/bench.sh          three rounds of ten seconds
-#   scripts/bench.sh quick    one round of three seconds: a look, not a result
+#   scripts/bench.sh          everything, three rounds of eight seconds: about 18 minutes beside the build
+#   scripts/bench.sh quick    one round of two seconds of the most telling rows: a look, not a result; about three minutes
+#   scripts/bench.sh soak     what takes long: 50 million events, and half an hour at half of what the node carries
+#   scripts/bench.sh report   the table of the last run once more; `report --markdown` for the README
 #
 # BENCH_BINARIES=DIR measures the binaries in DIR instead of building a release; the figures are then of those.
+# BENCH_ONLY=WORD runs only the rows whose name has the word. BENCH_SOAK_S, BENCH_SOAK_EVENTS: another length of the soak.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$HOME/.cargo/bin:$PATH"
 unset SHELFD_URL SHELFD_TOKEN
 
-case "${1:-full}" in
-quick) rounds=1 seconds=3 warm_up=1 ;;
-full) rounds=3 seconds=10 warm_up=3 ;;
+mode=${1:-full}
+case "$mode" in
+quick) rounds=1 seconds=2 warm_up=1 ;;
+full) rounds=3 seconds=8 warm_up=2 ;;
+soak) rounds=1 seconds=${BENCH_SOAK_S:-1800} warm_up=5 ;;
+report) ;;
 *)
-    echo "usage: scripts/bench.sh [quick]" >&2
+    echo "usage: scripts/bench.sh [quick|soak|report]" >&2
     exit 64
     ;;
 esac
 
 binaries=${BENCH_BINARIES:-target/release}
+shelfd=$binaries/shelfd
+bare_loop=$binaries/examples/bare_loop
+out=target/bench
+if [ "$mode" = soak ] || { [ "$mode" = report ] && [ "${2:-}" = soak ]; }; then out=target/bench/soak; fi
+if [ "$mode" = report ]; then
+    shift
+    if [ "${1:-}" = soak ]; then shift; fi
+    exec "$shelfd" bench --report "$out" "$@"
+fi
 if [ -z "${BENCH_BINARIES:-}" ]; then
     cargo build --release --locked --bin shelfd --example bare_loop
 fi
-shelfd=$binaries/shelfd
-bare_loop=$binaries/examples/bare_loop
 
-out=target/bench
 stores=$out/stores
 mkdir -p "$out"
-rm -rf "$out"/*.json "$stores"
+rm -rf "$out"/*.json "$out/plots" "$stores"
 mkdir -p "$stores"
 
 peer_pid=
@@ -58,47 +70,138 @@ start_peer() {
 
 failed=0
 number=0
-# One row: `row NAME PEER OPTIONS…`, PEER being `bare` or `alone`.
+left_out=()
+file=
+# Where the result of a subject goes.
+measured() {
+    file=$(printf '%s/%02d-%d-%s.json' "$out" "$number" "$round" "$1")
+    echo "bench: $name, $1 (round $round of $rounds)" >&2
+}
+
+# What is lost of a row is said, and the other rows go on.
+kept() {
+    if ! "$@" >"$file"; then
+        failed=1
+        rm -f "$file"
+    fi
+}
+
+node() {
+    measured a-shelfd
+    kept "$shelfd" bench --json --row "$name" --for "$seconds" --warm-up "$warm_up" --store-in "$stores" "$@"
+}
+
+bare() {
+    measured b-bare_loop
+    start_peer
+    kept "$shelfd" bench --json --row "$name" --for "$seconds" --warm-up "$warm_up" --url "$peer_url" --pid "$peer_pid" \
+        --subject 'bare loop' "$@"
+    stop_peer
+}
+
+# A peer of another kind: `other WORD SCRIPT MORE…`; one that is missing has said so itself.
+other() {
+    local word=$1 script=$2
+    shift 2
+    measured "$word"
+    if ! "benches/peers/$script.sh" "$name" "$seconds" "$file" "$@"; then
+        left_out+=("$word of \"$name\"")
+        rm -f "$file"
+    fi
+}
+
+# One row: `row NAME PEERS OPTIONS…`. PEERS is a comma-separated list: bare, one (PostgreSQL), four, redis64, redis256, pipelined.
 row() {
-    local name=$1 peer=$2 round file
+    local name=$1 peers=$2 round
     shift 2
     number=$((number + 1))
+    case "$name" in *"${BENCH_ONLY:-}"*) ;; *) return ;; esac
     for round in $(seq "$rounds"); do
-        file=$(printf '%s/%02d-%d' "$out" "$number" "$round")
-        echo "bench: $name (round $round of $rounds)" >&2
-        "$shelfd" bench --json --row "$name" --for "$seconds" --warm-up "$warm_up" --store-in "$stores" "$@" >"$file-a-shelfd.json" ||
-            failed=1
-        if [ "$peer" = bare ]; then
-            start_peer
-            "$shelfd" bench --json --row "$name" --for "$seconds" --warm-up "$warm_up" --url "$peer_url" --pid "$peer_pid" \
-                --subject 'bare loop' "$@" >"$file-b-bare_loop.json" || failed=1
-            stop_peer
-        fi
+        node "$@"
+        case ",$peers," in *,bare,*) bare "$@" ;; esac
+        case ",$peers," in *,one,*) other c-postgresql-one postgres one ;; esac
+        case ",$peers," in *,four,*) other d-postgresql-four postgres four ;; esac
+        case ",$peers," in *,redis64,*) other e-redis redis 64 1 ;; esac
+        case ",$peers," in *,redis256,*) other e-redis redis 256 1 ;; esac
+        case ",$peers," in *,pipelined,*) other f-redis-pipelined redis 64 64 ;; esac
     done
 }
 
-row 'sale, 64 connections' bare --work sale --connections 64
-row 'sale, 256 connections' bare --work sale --connections 256
-row 'sale, 2,100 due a second' bare --work sale --rate 2100
-row 'batches of 1,000, 5,000 SKUs' bare --work batch --batch 1000 --connections 8
-row 'batches of 1,000, 100,000 SKUs' bare --work batch --batch 1000 --connections 8 --skus 100000
-row 'reads while sales are committed' bare --work read --beside sale
-row 'hold, then confirm, 64 connections' alone --work hold-confirm
-row 'baskets of 10 lines, held' alone --work basket --lines 10 --ttl 30
+# A row of the node alone, once: `once NAME SECONDS OPTIONS…`.
+once() {
+    local name=$1 round=1 rounds=1 seconds=$2
+    shift 2
+    number=$((number + 1))
+    case "$name" in *"${BENCH_ONLY:-}"*) ;; *) return ;; esac
+    node "$@"
+}
 
-left_out=
-if ! benches/peers/postgres.sh 'sale, 64 connections' "$seconds" "$out/01-9-c-postgresql.json"; then
-    left_out='PostgreSQL (its reason stands above)'
-fi
+growth=(--growth 'batches of 1,000 events by the number of SKUs')
+batch=(--work batch --batch 1000 --connections 8)
 
-# A run without a result left an empty file, and was reported when it failed.
-find "$out" -maxdepth 1 -name '*.json' -empty -delete
+throughput() {
+    row 'sale, 64 connections' bare,one,four,redis64,pipelined --work sale --connections 64 \
+        --goal 'ratio:bare loop >= 0.85' --goal 'ratio:PostgreSQL, one prepared statement >= 3'
+    row 'sale, 256 connections' bare,redis256 --work sale --connections 256 --goal 'ratio:bare loop >= 0.85'
+    row 'sale, 2,100 due a second' bare --work sale --rate 2100 \
+        --goal 'p50_ms <= 1' --goal 'p99_ms <= 5' --goal 'p999_ms <= 20'
+    row 'reads while 5,000 sales a second are committed' bare --work read --beside sale --beside-rate 5000 \
+        --goal 'ratio:bare loop >= 0.8'
+    row 'batches of 1,000, 5,000 SKUs' bare "${batch[@]}" "${growth[@]}" --goal 'per_s >= 500000'
+    row 'batches of 1,000, 100,000 SKUs' bare "${batch[@]}" --skus 100000 "${growth[@]}" --goal 'per_s >= 500000'
+}
+
+# How the node fares when it is not simply asked for all that it has.
+characters() {
+    once 'a single sale beside batches of 10,000' "$1" --work sale --connections 16 --rate 500 \
+        --beside batch --beside-connections 1 --batch 10000 --goal 'p99_ms <= 20'
+    once 'overload: batches of 1,000, twice and ten times' "$1" --probe overload "${batch[@]}" \
+        --goal 'x2_to_best >= 0.9' --goal 'x2_refused_p99 <= 10' --goal 'x2_recovered_after <= 1' \
+        --goal 'x10_to_best >= 0.9' --goal 'x10_refused_p99 <= 10' --goal 'x10_recovered_after <= 1'
+    once 'bytes on the disk for an event' "$1" --probe disk "${batch[@]}" --goal 'written_to_fact <= 3'
+    once 'idle, 5,000 SKUs' "$1" --probe idle --goal 'cpu <= 0.5' --goal 'resident <= 60'
+}
+
+case "$mode" in
+quick)
+    throughput
+    row 'baskets of 10 lines, held' alone --work basket --lines 10 --ttl 30 --goal 'per_s >= 10000'
+    characters 3
+    once 'start, 100,000 SKUs' 2 --probe start "${batch[@]}" --skus 100000 --goal 'lost <= 0'
+    ;;
+full)
+    throughput
+    row 'batches of 1,000, 1,000,000 SKUs' bare "${batch[@]}" --skus 1000000 "${growth[@]}" --goal 'per_s >= 350000' \
+        --goal 'slower_than:batches of 1,000, 1,000 SKUs <= 1.5'
+    row 'baskets of 10 lines, held' alone --work basket --lines 10 --ttl 30 --goal 'per_s >= 10000'
+    row 'hold, then confirm, 64 connections' alone --work hold-confirm
+    rounds=1
+    row 'batches of 1,000, 1,000 SKUs' bare "${batch[@]}" --skus 1000 "${growth[@]}"
+    row 'batches of 1,000, 10,000 SKUs' bare "${batch[@]}" --skus 10000 "${growth[@]}"
+    row 'batches of 1,000, one hot SKU' bare "${batch[@]}" --skus 1
+    row 'batches of 1,000, 100,000 SKUs, Zipf 1.1' bare "${batch[@]}" --skus 100000 --zipf 1.1
+    characters 8
+    once 'start, 1,000,000 SKUs' 5 --probe start "${batch[@]}" --skus 1000000 \
+        --goal 'ready_after_stop <= 2' --goal 'ready_after_kill <= 5' --goal 'lost <= 0'
+    once 'memory, 100,000 SKUs asleep' 5 --probe memory --skus 100000 --goal 'at_rest <= 120'
+    once 'memory, 20,000 of 100,000 SKUs awake' 5 --probe memory --skus 100000 --awake 20000 --goal 'settled <= 300'
+    once '10 million remembered ids' 300 --probe ids "${batch[@]}" --enough 10000000 \
+        --goal 'ids_cost <= 100' --goal 'longest_wait <= 5'
+    ;;
+soak)
+    once '50 million events, 100,000 SKUs' 3600 --probe ids "${batch[@]}" --connections 4 --skus 100000 \
+        --enough "${BENCH_SOAK_EVENTS:-50000000}" --timeline 5 --goal 'slower_at_the_end <= 1.1'
+    once 'half an hour at half of the maximum' "$seconds" --probe soak --work mixed --connections 64 --skus 20000 --ttl 30 \
+        --timeline 5 --goal 'memory_at_the_end <= 1.1' --goal 'p99_at_the_end <= 1.5' --goal 'left_in_flight <= 64'
+    ;;
+esac
+
 echo
-"$shelfd" bench --report "$out"
+"$shelfd" bench --report "$out" --plots "$out/plots"
 echo
-echo "The generator shared the machine with what it measured. The results are in $out/*.json."
-if [ -n "$left_out" ]; then
-    echo "Left out: $left_out." >&2
+echo "The results are in $out/*.json, the plots in $out/plots."
+if [ "${#left_out[@]}" -gt 0 ]; then
+    printf 'Left out (the reason stands above): %s\n' "${left_out[@]}" >&2
 fi
 if [ "$failed" != 0 ]; then
     echo "At least one run failed (see above): its row is missing or incomplete." >&2

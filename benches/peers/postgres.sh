@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# PostgreSQL as a peer: the same work as one prepared statement (remember the event id, change the stock if it does not go below
-# zero, append an outbox entry), durable before the answer, 64 clients over a Unix socket, driven by pgbench.
+# PostgreSQL as a peer: the same work (remember the event id, change the stock if it does not go below zero, append an outbox
+# entry), durable before the answer, 64 clients over a Unix socket, driven by pgbench. `one` is a single prepared statement, as who
+# knows the database writes it; `four` is the transaction of four prepared statements that an application framework sends.
 #
-#   benches/peers/postgres.sh ROW SECONDS RESULT.json
+#   benches/peers/postgres.sh ROW SECONDS RESULT.json one|four
 #
 # A cluster of its own in a directory of its own, stopped and removed at the end. Needs Debian's `postgresql`.
 set -euo pipefail
-row=$1 seconds=$2 result=$3
+row=$1 seconds=$2 result=$3 form=${4:-one}
 skus=5000
 clients=64
 
@@ -44,7 +45,7 @@ trap stop EXIT
 cd "$work"
 "${as_postgres[@]}" "$bin/initdb" -D "$work/data" -U postgres --auth=trust --encoding=UTF8 --locale=C >/dev/null
 "${as_postgres[@]}" "$bin/pg_ctl" -D "$work/data" -l "$work/log" -w start >/dev/null \
-    -o "-c listen_addresses='' -c unix_socket_directories='$work' -c shared_buffers=512MB -c max_wal_size=4GB -c max_connections=100"
+    -o "-c listen_addresses='' -c unix_socket_directories='$work' -c shared_buffers=512MB -c max_wal_size=4GB -c max_connections=100 -c fsync=on -c synchronous_commit=on"
 
 psql() { "${as_postgres[@]}" "$bin/psql" -h "$work" -U postgres -q -v ON_ERROR_STOP=1 "$@"; }
 psql <<SQL
@@ -55,13 +56,34 @@ insert into stock select sku, 1000000000 from generate_series(0, $skus - 1) as s
 SQL
 psql -c 'vacuum analyze'
 
-cat >"$work/sale.sql" <<SQL
+case "$form" in
+one)
+    subject='PostgreSQL, one prepared statement'
+    cat >"$work/sale.sql" <<SQL
 \set sku random(0, $skus - 1)
 \set id random(1, 9000000000000000000)
 with seen as (insert into dedup values (:id) on conflict do nothing returning id),
      moved as (update stock set on_hand = on_hand - 1 from seen where sku = :sku returning stock.on_hand)
 insert into outbox (event, sku, on_hand) select :id, :sku, on_hand from moved;
 SQL
+    ;;
+four)
+    subject='PostgreSQL, four statements'
+    cat >"$work/sale.sql" <<SQL
+\set sku random(0, $skus - 1)
+\set id random(1, 9000000000000000000)
+begin;
+insert into dedup values (:id);
+update stock set on_hand = on_hand - 1 where sku = :sku;
+insert into outbox (event, sku, on_hand) select :id, :sku, on_hand from stock where sku = :sku;
+commit;
+SQL
+    ;;
+*)
+    echo "usage: benches/peers/postgres.sh ROW SECONDS RESULT.json one|four" >&2
+    exit 64
+    ;;
+esac
 chmod 644 "$work/sale.sql"
 
 "${as_postgres[@]}" "$bin/pgbench" -h "$work" -U postgres -n -M prepared -c "$clients" -j 2 -T 2 -f "$work/sale.sql" >/dev/null 2>&1
@@ -71,13 +93,14 @@ failures=$(sed -n 's/^number of failed transactions: \([0-9]*\).*/\1/p' "$work/s
 
 # The third column of pgbench's log is the latency in microseconds.
 cat "$work"/latency.* | awk '{print $3}' | sort -n >"$work/sorted"
-awk -v row="$row" -v seconds="$seconds" -v failures="${failures:-0}" -v clients="$clients" -v skus="$skus" \
-    -v at="$(date -u +%Y-%m-%dT%H:%M:%SZ)" -v version="$("$bin/postgres" --version)" '
+awk -v row="$row" -v subject="$subject" -v seconds="$seconds" -v failures="${failures:-0}" -v clients="$clients" -v skus="$skus" \
+    -v at="$(date -u +%Y-%m-%dT%H:%M:%SZ)" -v version="$("$bin/postgres" --version | sed -n 's/.* \([0-9][0-9.]*\).*/\1/p')" '
     { value[NR] = $1; sum += $1 }
     function percentile(p,   i) { i = int(NR * p + 0.999999); return value[i < 1 ? 1 : i] }
     END {
         if (NR == 0) exit 1
-        printf "{\"row\":\"%s\",\"subject\":\"PostgreSQL, one prepared statement\",\"at\":\"%s\",\"machine\":\"%s\",", row, at, version
+        printf "{\"row\":\"%s\",\"subject\":\"%s\",\"at\":\"%s\",\"machine\":\"\",\"version\":\"%s\",", row, subject, at, version
+        printf "\"durability\":\"fsync=on, synchronous_commit=on\","
         printf "\"settings\":{\"connections\":%d,\"skus\":%d},\"seconds\":%d,\"usage\":null,\"lines\":[{\"kind\":\"sale\",", clients, skus, seconds
         printf "\"requests\":%d,\"accepted\":%d,\"accepted_per_s\":%.1f,\"found\":0,\"not_accepted\":", NR + failures, NR, NR / seconds
         if (failures > 0) printf "{\"failed\":%d},", failures; else printf "{},"

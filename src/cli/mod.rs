@@ -123,7 +123,7 @@ pub enum Verb {
     /// Read a table of movements (CSV) into the node: resumable, and never twice
     Import(import::Args),
     /// Drive a node and print throughput and percentiles
-    Bench(bench::Args),
+    Bench(Box<bench::Args>),
     /// Check a stopped node's store: every checksum, sequence and invariant
     Verify(verify::Args),
     /// Print the completions of a shell
@@ -187,7 +187,7 @@ pub async fn run(cli: Cli) -> Result<(), Failure> {
         Verb::Verify(args) => verify::run(args, &context).await,
         Verb::Status(args) => status::run(args, &context).await,
         Verb::Import(args) => import::run(args, &context).await,
-        Verb::Bench(args) => bench::run(args, &context).await,
+        Verb::Bench(args) => bench::run(*args, &context).await,
         Verb::Completions(args) => completions::run(&args, &context),
         Verb::Man(args) => man::run(&args, &context),
     }

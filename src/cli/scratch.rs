@@ -82,53 +82,32 @@ pub struct Node {
     child: Child,
     url: String,
     directory: Directory,
+    config: Option<PathBuf>,
 }
 
 impl Node {
     /// Starts this binary as `run` on a free port of the loopback interface and waits until it listens.
     pub fn start(directory: Directory, listen: &str, config: Option<&Path>) -> Result<Node, Failure> {
-        let log_path = directory.path().join("node.log");
-        let log = File::create(&log_path)?;
-        let mut command = Command::new(std::env::current_exe()?);
-        command
-            .arg("run")
-            .arg("--data")
-            .arg(directory.path().join("data"))
-            .args(["--listen", listen])
-            .arg("--until-stdin-ends");
-        if let Some(config) = config {
-            command.arg("--config").arg(config);
-        }
-        // Ctrl-C at the terminal reaches this process alone, which then stops the node in good order.
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .process_group(0)
-            .spawn()?;
-        let stdout = child.stdout.take();
-        let mut node = Node {
+        let (child, url) = launch(&directory, listen, config)?;
+        Ok(Node {
             child,
-            url: String::new(),
+            url,
             directory,
-        };
-        let (send, receive) = mpsc::channel();
-        thread::spawn(move || {
-            // Reads to the end, so that a full pipe never stops the node.
-            for line in stdout
-                .into_iter()
-                .flat_map(|stdout| BufReader::new(stdout).lines())
-                .map_while(Result::ok)
-            {
-                if let Some(at) = line.find(LISTENING) {
-                    let _ = send.send(line[at + LISTENING.len()..].trim().to_owned());
-                }
-            }
-        });
-        node.url = receive.recv_timeout(START_TIMEOUT).map_err(|_| {
-            Failure::new(Code::Unavailable, "the node did not start").with_help(format!("its log says: {}", tail(&log_path)))
-        })?;
-        Ok(node)
+            config: config.map(Path::to_owned),
+        })
+    }
+
+    /// Starts it anew on its store, on whatever port is free. One that still runs is stopped first.
+    pub fn start_again(&mut self) -> Result<(), Failure> {
+        self.stop();
+        (self.child, self.url) = launch(&self.directory, "127.0.0.1:0", self.config.as_deref())?;
+        Ok(())
+    }
+
+    /// `kill -9`: it gets no chance to finish anything.
+    pub fn kill(&mut self) -> std::io::Result<()> {
+        self.child.kill()?;
+        self.child.wait().map(drop)
     }
 
     /// Its address.
@@ -146,7 +125,8 @@ impl Node {
         self.child.id()
     }
 
-    fn stop(&mut self) {
+    /// Stops it in good order; its store stays.
+    pub fn stop(&mut self) {
         if let Ok(None) = self.child.try_wait() {
             let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
             // Failing means that it is gone already.
@@ -166,6 +146,50 @@ impl Drop for Node {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Starts this binary on the store of a directory; the process and where it listens.
+fn launch(directory: &Directory, listen: &str, config: Option<&Path>) -> Result<(Child, String), Failure> {
+    let log_path = directory.path().join("node.log");
+    let log = File::create(&log_path)?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .arg("run")
+        .arg("--data")
+        .arg(directory.path().join("data"))
+        .args(["--listen", listen])
+        .arg("--until-stdin-ends");
+    if let Some(config) = config {
+        command.arg("--config").arg(config);
+    }
+    // Ctrl-C at the terminal reaches this process alone, which then stops the node in good order.
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .process_group(0)
+        .spawn()?;
+    let stdout = child.stdout.take();
+    let (send, receive) = mpsc::channel();
+    thread::spawn(move || {
+        // Reads to the end, so that a full pipe never stops the node.
+        for line in stdout
+            .into_iter()
+            .flat_map(|stdout| BufReader::new(stdout).lines())
+            .map_while(Result::ok)
+        {
+            if let Some(at) = line.find(LISTENING) {
+                let _ = send.send(line[at + LISTENING.len()..].trim().to_owned());
+            }
+        }
+    });
+    if let Ok(url) = receive.recv_timeout(START_TIMEOUT) {
+        return Ok((child, url));
+    }
+    // It is no use to anybody, and it must not outlive this; failing means that it is gone already.
+    let _ = child.kill();
+    let _ = child.wait();
+    Err(Failure::new(Code::Unavailable, "the node did not start").with_help(format!("its log says: {}", tail(&log_path))))
 }
 
 fn tail(path: &Path) -> String {

@@ -1,7 +1,7 @@
 //! The figures of a run: accepted operations, latencies, and what was not accepted; for people and for programs.
 //!
 //! Latencies are those of requests of which something was accepted; the others are counted by code and have no place in a
-//! percentile. Rejected: averages alone, which hide exactly the requests that somebody waited for.
+//! percentile of these: how fast a refusal comes is told apart. Rejected: averages alone, which hide exactly the requests that somebody waited for.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,6 +26,7 @@ struct Seen {
     requests: u64,
     outcome: Outcome,
     latency_ns: Histogram<u64>,
+    refused_ns: Histogram<u64>,
 }
 
 /// What was seen in one lane.
@@ -35,14 +36,17 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Counts one request.
-    pub fn record(&mut self, kind: Kind, latency: Duration, outcome: &Outcome) {
+    /// Counts one request: how long its caller waited since it was due, and how long its answer took.
+    pub fn record(&mut self, kind: Kind, (latency, asked): (Duration, Duration), outcome: &Outcome) {
         let seen = self.kinds.entry(kind).or_insert_with(Seen::new);
         seen.requests += 1;
         seen.outcome.add(outcome);
+        let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         if outcome.accepted > 0 {
-            seen.latency_ns
-                .saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
+            seen.latency_ns.saturating_record(nanoseconds(latency));
+        } else {
+            // A caller that keeps it waiting before it asks is not the node's doing: a refusal is timed from the asking.
+            seen.refused_ns.saturating_record(nanoseconds(asked));
         }
     }
 
@@ -54,6 +58,7 @@ impl Figures {
             seen.outcome.add(&theirs.outcome);
             // Both have the same bounds, so none of it can fail to fit.
             let _ = seen.latency_ns.add(&theirs.latency_ns);
+            let _ = seen.refused_ns.add(&theirs.refused_ns);
         }
     }
 
@@ -65,16 +70,17 @@ impl Figures {
 
 impl Seen {
     fn new() -> Seen {
-        let latency_ns = Histogram::new_with_bounds(1, LONGEST_NS, DIGITS).expect("the bounds are constants that fit each other");
+        let empty: Histogram<u64> =
+            Histogram::new_with_bounds(1, LONGEST_NS, DIGITS).expect("the bounds are constants that fit each other");
         Seen {
             requests: 0,
             outcome: Outcome::default(),
-            latency_ns,
+            latency_ns: empty.clone(),
+            refused_ns: empty,
         }
     }
 
     fn line(&self, kind: Kind, seconds: f64) -> Line {
-        let at = |quantile: f64| self.latency_ns.value_at_quantile(quantile) as f64 / 1_000.0;
         Line {
             kind: kind.name().to_owned(),
             requests: self.requests,
@@ -82,14 +88,8 @@ impl Seen {
             accepted_per_s: self.outcome.accepted as f64 / seconds,
             found: self.outcome.found,
             not_accepted: self.outcome.not_accepted.clone(),
-            latency_us: Latency {
-                mean: self.latency_ns.mean() / 1_000.0,
-                p50: at(0.5),
-                p90: at(0.9),
-                p99: at(0.99),
-                p999: at(0.999),
-                max: self.latency_ns.max() as f64 / 1_000.0,
-            },
+            latency_us: Latency::of(&self.latency_ns),
+            refused_us: (!self.refused_ns.is_empty()).then(|| Latency::of(&self.refused_ns)),
         }
     }
 }
@@ -111,6 +111,9 @@ pub struct Line {
     pub not_accepted: BTreeMap<String, u64>,
     /// Of requests with at least one accepted operation, in µs; in an open loop from when the request was due.
     pub latency_us: Latency,
+    /// Of requests of which nothing was accepted, in µs since they were sent; none: there were none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_us: Option<Latency>,
 }
 
 /// Percentiles in µs.
@@ -128,6 +131,20 @@ pub struct Latency {
     pub p999: f64,
     /// The slowest.
     pub max: f64,
+}
+
+impl Latency {
+    fn of(histogram: &Histogram<u64>) -> Latency {
+        let at = |quantile: f64| histogram.value_at_quantile(quantile) as f64 / 1_000.0;
+        Latency {
+            mean: histogram.mean() / 1_000.0,
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            p999: at(0.999),
+            max: histogram.max() as f64 / 1_000.0,
+        }
+    }
 }
 
 /// Prints lines as a table; the text before each names what it belongs to.
@@ -198,9 +215,10 @@ mod tests {
         let (mut figures, mut good, mut bad) = (Figures::default(), Outcome::default(), Outcome::default());
         good.accepted = 10;
         bad.miss("overloaded", 10);
-        figures.record(Kind::Batch, Duration::from_millis(8), &good);
+        let both = |time: Duration| (time, time);
+        figures.record(Kind::Batch, both(Duration::from_millis(8)), &good);
         let mut other = Figures::default();
-        other.record(Kind::Batch, Duration::from_micros(1), &bad);
+        other.record(Kind::Batch, (Duration::from_secs(9), Duration::from_micros(100)), &bad);
         figures.add(&other);
         let line = &figures.lines(2.0)[0];
         assert_eq!((line.requests, line.accepted, line.not_accepted["overloaded"]), (2, 10, 10));
@@ -210,6 +228,8 @@ mod tests {
             "{}",
             line.latency_us.p50
         );
+        let refused = line.refused_us.expect("one was refused");
+        assert!((99.0..101.0).contains(&refused.max), "{refused:?}");
     }
 
     #[test]

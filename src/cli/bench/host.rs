@@ -19,16 +19,21 @@ pub struct Usage {
     pub resident_kib: u64,
     /// The most resident memory so far, in KiB.
     pub peak_kib: u64,
+    /// Bytes that it had written to the disk, as the kernel counts them (`man 5 proc`: `write_bytes`); 0 when it may not be told.
+    #[serde(default)]
+    pub written_bytes: u64,
 }
 
 /// What a process has used so far; `None` when it is gone.
 pub fn usage(pid: u32) -> Option<Usage> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    parse(&stat, &status)
+    // Readable for the process's own user alone.
+    let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
+    parse(&stat, &status, &io)
 }
 
-fn parse(stat: &str, status: &str) -> Option<Usage> {
+fn parse(stat: &str, status: &str, io: &str) -> Option<Usage> {
     // The name in parentheses may hold blanks; utime and stime are the 12th and 13th fields after it.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     let user: f64 = fields.next()?.parse().ok()?;
@@ -41,6 +46,10 @@ fn parse(stat: &str, status: &str) -> Option<Usage> {
         cpu_s: (user + system) / TICKS_PER_S,
         resident_kib: kib("VmRSS:")?,
         peak_kib: kib("VmHWM:")?,
+        written_bytes: io
+            .lines()
+            .find_map(|line| line.strip_prefix("write_bytes:")?.trim().parse().ok())
+            .unwrap_or(0),
     })
 }
 
@@ -62,7 +71,13 @@ mod tests {
     #[test]
     fn a_name_with_blanks_does_not_shift_the_fields() {
         let stat = "42 (a (b) c) S 1 42 42 0 -1 4194304 100 0 0 0 250 150 0 0 20 0 4 0 100 1000 10";
-        let usage = parse(stat, "Name:\tx\nVmHWM:\t   2048 kB\nVmRSS:\t   1024 kB\n").expect("usage");
+        let usage = parse(
+            stat,
+            "Name:\tx\nVmHWM:\t   2048 kB\nVmRSS:\t   1024 kB\n",
+            "wchar: 9\nwrite_bytes: 4096\n",
+        )
+        .expect("usage");
+        assert_eq!(usage.written_bytes, 4_096);
         assert!((usage.cpu_s - 4.0).abs() < 1e-9);
         assert_eq!((usage.resident_kib, usage.peak_kib), (1024, 2048));
         assert!(super::usage(std::process::id()).is_some());

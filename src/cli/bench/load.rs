@@ -23,6 +23,7 @@ use tokio::task::LocalSet;
 use super::figures::Figures;
 use super::pick::Picker;
 use super::request::{Terms, Writer};
+use super::timeline::Timeline;
 use super::verdict::{Judge, Outcome};
 use super::wire::Wire;
 use super::work::{Kind, Work};
@@ -43,6 +44,10 @@ pub struct Lane {
     pub connections: usize,
     /// Requests a second of all of them together; without it, as many as are answered.
     pub rate: Option<f64>,
+    /// When it begins, counted from the beginning of the measuring; without it, with the warm-up.
+    pub from: Option<Duration>,
+    /// When it ends, counted likewise; without it, with the run.
+    pub until: Option<Duration>,
 }
 
 /// A whole run.
@@ -64,6 +69,19 @@ pub struct Plan {
     pub duration: Duration,
     /// Where chance begins.
     pub seed: u64,
+    /// The step of the timelines; zero: none is kept.
+    pub step: Duration,
+    /// Ends the run when so many operations were accepted, warm-up included.
+    pub enough: Option<u64>,
+}
+
+/// What was seen of one lane.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Its figures.
+    pub figures: Figures,
+    /// The same in steps.
+    pub timeline: Timeline,
 }
 
 /// What the threads share with whoever watches.
@@ -73,6 +91,15 @@ pub struct Watch {
     pub accepted: AtomicU64,
     /// Set to end the run early.
     pub stop: AtomicBool,
+    /// Operations after which the run ends; 0: none.
+    pub enough: AtomicU64,
+}
+
+impl Watch {
+    fn is_over(&self) -> bool {
+        let enough = self.enough.load(Ordering::Relaxed);
+        self.stop.load(Ordering::Relaxed) || (enough > 0 && self.accepted.load(Ordering::Relaxed) >= enough)
+    }
 }
 
 /// When what begins and ends; one for all threads.
@@ -83,8 +110,20 @@ struct Clock {
     end: Instant,
 }
 
+impl Clock {
+    /// The same for one lane, whose work may begin later and end earlier.
+    fn of(self, lane: &Lane) -> Clock {
+        Clock {
+            start: lane.from.map_or(self.start, |from| self.measured_from + from),
+            end: lane.until.map_or(self.end, |until| self.end.min(self.measured_from + until)),
+            ..self
+        }
+    }
+}
+
 /// Runs the plan on threads of its own and answers with the figures of each lane.
-pub fn drive(plan: &Plan, watch: &Arc<Watch>) -> io::Result<Vec<Figures>> {
+pub fn drive(plan: &Plan, watch: &Arc<Watch>) -> io::Result<Vec<Seen>> {
+    watch.enough.store(plan.enough.unwrap_or(0), Ordering::Relaxed);
     let threads = plan.threads.max(1);
     let ready = Arc::new(Barrier::new(threads + 1));
     let go = Arc::new(Barrier::new(threads + 1));
@@ -126,18 +165,21 @@ pub fn drive(plan: &Plan, watch: &Arc<Watch>) -> io::Result<Vec<Figures>> {
     go.wait();
     for (senders, lane) in ticks.into_iter().zip(&plan.lanes) {
         if let Some(rate) = lane.rate {
-            let watch = Arc::clone(watch);
+            let (watch, clock) = (Arc::clone(watch), clock.of(lane));
             thread::Builder::new()
                 .name("pacer".to_owned())
                 .spawn(move || pace(rate, clock, &senders, &watch))?;
         }
     }
-    let mut figures: Vec<Figures> = plan.lanes.iter().map(|_| Figures::default()).collect();
+    let mut seen: Vec<Seen> = plan.lanes.iter().map(|_| Seen::default()).collect();
     for worker in workers {
         let mine = worker.join().map_err(|_| io::Error::other("a load thread died"))??;
-        figures.iter_mut().zip(&mine).for_each(|(all, mine)| all.add(mine));
+        for (all, mine) in seen.iter_mut().zip(&mine) {
+            all.figures.add(&mine.figures);
+            all.timeline.add(&mine.timeline);
+        }
     }
-    Ok(figures)
+    Ok(seen)
 }
 
 fn clock_of(plan: &Plan) -> Clock {
@@ -154,7 +196,7 @@ fn clock_of(plan: &Plan) -> Clock {
 fn pace(rate: f64, clock: Clock, senders: &[UnboundedSender<Instant>], watch: &Watch) {
     for (number, sender) in senders.iter().cycle().enumerate() {
         let due = clock.start + Duration::from_secs_f64(number as f64 / rate);
-        if due >= clock.end || watch.stop.load(Ordering::Relaxed) {
+        if due >= clock.end || watch.is_over() {
             return;
         }
         if let Some(early) = due.checked_duration_since(Instant::now()) {
@@ -187,12 +229,15 @@ async fn load(
     lanes: Vec<Vec<Wire>>,
     receivers: Vec<Option<UnboundedReceiver<Instant>>>,
     (clock, watch): (Clock, &Arc<Watch>),
-) -> io::Result<Vec<Figures>> {
+) -> io::Result<Vec<Seen>> {
     let mut all = Vec::new();
     let mut tasks = Vec::new();
     let mut number = thread as u64;
     for ((lane, wires), receiver) in plan.lanes.iter().zip(lanes).zip(receivers) {
-        let figures = Rc::new(RefCell::new(Figures::default()));
+        let seen = Rc::new(RefCell::new(Seen {
+            figures: Figures::default(),
+            timeline: Timeline::new(plan.step),
+        }));
         let ticks = receiver.map(|receiver| Ticks::new(tokio::sync::Mutex::new(receiver)));
         for wire in wires {
             number += plan.threads as u64;
@@ -204,19 +249,19 @@ async fn load(
                 picker: Arc::clone(&plan.picker),
                 judge: Judge::default(),
                 batch: plan.terms.batch as u64,
-                figures: Rc::clone(&figures),
-                clock,
+                seen: Rc::clone(&seen),
+                clock: clock.of(lane),
                 watch: Arc::clone(watch),
                 timed: None,
             };
             tasks.push(tokio::task::spawn_local(caller.run(ticks.clone())));
         }
-        all.push(figures);
+        all.push(seen);
     }
     for task in tasks {
         task.await.map_err(io::Error::other)?;
     }
-    Ok(all.iter().map(|figures| figures.replace(Figures::default())).collect())
+    Ok(all.iter().map(|seen| seen.replace(Seen::default())).collect())
 }
 
 /// One connection at work.
@@ -228,7 +273,7 @@ struct Caller {
     picker: Arc<Picker>,
     judge: Judge,
     batch: u64,
-    figures: Rc<RefCell<Figures>>,
+    seen: Rc<RefCell<Seen>>,
     clock: Clock,
     watch: Arc<Watch>,
     timed: Option<Instant>,
@@ -243,16 +288,17 @@ impl Caller {
     }
 
     async fn closed_loop(&mut self) {
+        tokio::time::sleep_until(self.clock.start.into()).await;
         loop {
             let begun = Instant::now();
-            if begun >= self.clock.end || self.watch.stop.load(Ordering::Relaxed) {
+            if begun >= self.clock.end || self.watch.is_over() {
                 return;
             }
             let (kind, outcome) = self.ask(begun).await;
             let done = Instant::now();
             // What ends within the window counts, whenever it began: as much is cut off at the end as is gained at the start.
             let measured = done >= self.clock.measured_from && done < self.clock.end;
-            self.note(kind, &outcome, measured.then(|| done - begun));
+            self.note(kind, &outcome, done, measured.then(|| (done - begun, done - begun)));
         }
     }
 
@@ -261,22 +307,29 @@ impl Caller {
             let Some(due) = ticks.lock().await.recv().await else { return };
             let begun = Instant::now();
             let measured = due >= self.clock.measured_from;
-            if begun > self.clock.end + DRAIN || self.watch.stop.load(Ordering::Relaxed) {
+            if self.watch.is_over() {
+                continue;
+            }
+            if begun > self.clock.end + DRAIN {
                 let mut unanswered = Outcome::default();
                 unanswered.miss("not_sent_in_time", 1);
                 let kind = self.work.next(&mut self.writer);
-                self.note(kind, &unanswered, measured.then(|| begun - due));
+                self.note(kind, &unanswered, begun, measured.then(|| (begun - due, Duration::ZERO)));
                 continue;
             }
             let (kind, outcome) = self.ask(begun).await;
-            self.note(kind, &outcome, measured.then(|| due.elapsed()));
+            let done = Instant::now();
+            self.note(kind, &outcome, done, measured.then(|| (done - due, done - begun)));
         }
     }
 
-    fn note(&mut self, kind: Kind, outcome: &Outcome, measured: Option<Duration>) {
+    fn note(&mut self, kind: Kind, outcome: &Outcome, done: Instant, measured: Option<(Duration, Duration)>) {
         self.watch.accepted.fetch_add(outcome.accepted, Ordering::Relaxed);
         if let Some(latency) = measured {
-            self.figures.borrow_mut().record(kind, latency, outcome);
+            let mut seen = self.seen.borrow_mut();
+            seen.figures.record(kind, latency, outcome);
+            let at = done.saturating_duration_since(self.clock.measured_from);
+            seen.timeline.note(at, latency.0, outcome);
         }
     }
 

@@ -17,6 +17,11 @@ const OPENING_ROWS: u32 = 1_000;
 /// The connection number of the opening; the callers begin below it.
 const OPENING_CONNECTION: u64 = 0xF_FFFF;
 
+/// Connections that hold baskets beforehand.
+const HOLDERS: u32 = 64;
+/// How long these are held, in seconds: longer than any probe takes.
+const HELD_S: u64 = 3_600;
+
 /// The socket address and the `host:port` of a node's URL.
 pub fn address_of(url: &str) -> Result<(SocketAddr, String), Failure> {
     let unusable = |why: &str| Failure::usage(format!("cannot drive {url}: {why}"));
@@ -73,6 +78,31 @@ pub async fn stock_up(address: SocketAddr, terms: &Terms, skus: u32) -> Result<(
         }
     }
     Ok(())
+}
+
+/// Holds one basket of one unit of each of the first `skus` SKUs, for an hour: a claim with a deadline keeps a SKU awake.
+pub async fn hold_each(address: SocketAddr, terms: &Terms, skus: u32) -> Result<(), Failure> {
+    let terms = Terms {
+        ttl_s: Some(HELD_S),
+        ..terms.clone()
+    };
+    let callers = (0..HOLDERS).map(|caller| {
+        let (mine, terms) = ((caller..skus).step_by(HOLDERS as usize), terms.clone());
+        async move {
+            let mut wire = Wire::connect(address).await?;
+            let mut writer = Writer::new(terms, OPENING_CONNECTION - 1 - u64::from(caller), 0);
+            for sku in mine {
+                writer.write_hold_of(sku);
+                let reply = wire.ask(&writer.request).await?;
+                if reply.status >= 300 {
+                    let excerpt: String = String::from_utf8_lossy(reply.body).chars().take(300).collect();
+                    return Err(Failure::data(format!("a basket was not held: {excerpt}")));
+                }
+            }
+            Ok::<(), Failure>(())
+        }
+    });
+    futures_util::future::try_join_all(callers).await.map(drop)
 }
 
 #[cfg(test)]

@@ -122,6 +122,16 @@ impl Writer {
         }
     }
 
+    /// Writes a basket of one unit of one SKU, held.
+    pub fn write_hold_of(&mut self, sku: u32) {
+        self.body.clear();
+        self.picked.clear();
+        self.picked.push(sku);
+        self.lines_of_basket();
+        let id = self.id();
+        self.finish("PUT", Path::Reservation(id, ""));
+    }
+
     /// Writes a batch of receipts for the SKUs from `from` until `until`.
     pub fn write_opening(&mut self, from: u32, until: u32) {
         self.body.clear();
@@ -162,6 +172,10 @@ impl Writer {
 
     fn basket(&mut self, lines: usize, picker: &Picker) {
         picker.pick_distinct(&mut self.rng, lines, &mut self.picked);
+        self.lines_of_basket();
+    }
+
+    fn lines_of_basket(&mut self) {
         let body = &mut self.body;
         body.extend_from_slice(br#"{"lines":["#);
         for (index, sku) in self.picked.iter().enumerate() {
@@ -300,6 +314,8 @@ mod tests {
         assert_eq!(parts(&writer.request).1["lines"].as_array().map(Vec::len), Some(3));
         writer.write(Kind::Read, &picker);
         assert!(parts(&writer.request).0.starts_with("GET /v1/warehouses/main/skus/SKU-00000"));
+        writer.write_hold_of(7);
+        assert_eq!(parts(&writer.request).1["lines"][0]["sku"], "SKU-0000007");
         writer.write_opening(10, 15);
         assert_eq!(parts(&writer.request).1[4]["data"]["sku"], "SKU-0000014");
     }
