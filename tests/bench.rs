@@ -2,6 +2,7 @@
 
 use crate::harness::node::{Node, shelfd};
 use serde_json::{Value, json};
+use std::fs;
 
 /// Runs `bench --json` for a second; its result and its exit code.
 fn bench(args: &[&str]) -> (Value, Option<i32>) {
@@ -105,4 +106,136 @@ fn refusals_are_no_throughput() {
         line["not_accepted"].as_object().is_some_and(|codes| !codes.is_empty()),
         "{line}"
     );
+}
+
+/// The gauges of a probe by name.
+fn probe(args: &[&str]) -> (Value, impl Fn(&str) -> f64) {
+    let (result, code) = bench(args);
+    assert_eq!(code, Some(0), "{args:?}: {result}");
+    let gauges = result["gauges"].clone();
+    let gauge = move |name: &str| {
+        let found = gauges
+            .as_array()
+            .and_then(|gauges| gauges.iter().find(|gauge| gauge["name"] == name));
+        found
+            .and_then(|gauge| gauge["value"].as_f64())
+            .unwrap_or_else(|| panic!("no {name} in {gauges}"))
+    };
+    (result, gauge)
+}
+
+#[test]
+fn a_killed_node_is_ready_again_and_has_lost_nothing_that_it_answered() {
+    let (_, gauge) = probe(&[
+        "--probe",
+        "start",
+        "--work",
+        "batch",
+        "--batch",
+        "50",
+        "--connections",
+        "4",
+        "--skus",
+        "50",
+    ]);
+    assert!(gauge("answered_before_kill") > 0.0);
+    assert!(gauge("lost").abs() < 1e-9, "{} events", gauge("lost"));
+    assert!(gauge("ready_after_stop") > 0.0 && gauge("ready_after_kill") > 0.0);
+}
+
+#[test]
+fn what_an_event_costs_on_the_disk_is_told_beside_its_fact() {
+    let (_, gauge) = probe(&[
+        "--probe",
+        "disk",
+        "--work",
+        "batch",
+        "--batch",
+        "100",
+        "--connections",
+        "2",
+        "--skus",
+        "50",
+    ]);
+    let fact = gauge("fact_per_event");
+    assert!((20.0..2_000.0).contains(&fact), "{fact} bytes");
+    // The kernel tells of bytes written only where it counts them: not on a file system in memory.
+    assert!(gauge("written_per_event") >= 0.0);
+}
+
+#[test]
+fn claims_keep_as_many_skus_awake_as_were_asked_for() {
+    let (_, gauge) = probe(&["--probe", "memory", "--skus", "200", "--awake", "20", "--connections", "2"]);
+    assert!(gauge("awake") >= 20.0 && gauge("at_rest") > 1.0, "{} awake", gauge("awake"));
+}
+
+#[test]
+fn a_probe_has_a_node_of_its_own() {
+    let (_, code) = bench(&["--probe", "idle", "--url", "http://127.0.0.1:1"]);
+    assert_eq!(code, Some(64));
+}
+
+#[test]
+fn a_load_beside_comes_and_goes_when_it_is_told_to() {
+    let window = ["--beside-from", "0.3", "--beside-until", "0.6", "--timeline", "0.1"];
+    let (result, code) = bench(&[&["--connections", "2", "--skus", "5", "--beside", "read"][..], &window].concat());
+    assert_eq!(code, Some(0), "{result}");
+    let steps = |name: &str| -> Vec<f64> {
+        let ticks = result[name].as_array().expect("a timeline");
+        ticks.iter().filter_map(|tick| tick["at_s"].as_f64()).collect()
+    };
+    let beside = steps("beside_timeline");
+    assert!(
+        !beside.is_empty() && beside.iter().all(|at| (0.25..0.75).contains(at)),
+        "{beside:?}"
+    );
+    assert!(steps("timeline").len() >= 8, "{:?}", steps("timeline"));
+}
+
+#[test]
+fn a_run_ends_when_enough_was_accepted() {
+    let (result, code) = bench(&["--enough", "40", "--connections", "2", "--skus", "5"]);
+    assert_eq!(code, Some(0), "{result}");
+    let accepted = result["lines"][0]["accepted"].as_u64().expect("a number");
+    // The other connection may have had one on its way.
+    assert!((40..=42).contains(&accepted), "{accepted}");
+}
+
+#[test]
+fn results_become_a_page_and_pictures() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let run = |subject: &str, per_s: f64| {
+        json!({"row": "sale", "subject": subject, "at": "2026-11-23T12:00:00Z", "machine": "2 cores", "settings": {},
+            "seconds": 1, "usage": null, "goals": ["ratio:bare loop >= 0.85"], "lines": [{"kind": "sale", "requests": 9, "accepted": 9,
+            "accepted_per_s": per_s, "found": 0, "not_accepted": {},
+            "latency_us": {"mean": 1.0, "p50": 1.0, "p90": 1.0, "p99": 1.0, "p999": 1.0, "max": 1.0}}]})
+    };
+    for (name, result) in [("01-a.json", run("shelfd", 90.0)), ("01-b.json", run("bare loop", 100.0))] {
+        fs::write(dir.path().join(name), result.to_string()).expect("a file");
+    }
+    let plots = dir.path().join("plots");
+    let report = || {
+        let mut command = shelfd();
+        command.arg("bench").arg("--report").arg(dir.path());
+        command
+    };
+    let page = report()
+        .arg("--markdown")
+        .arg("--plots")
+        .arg(&plots)
+        .output()
+        .expect("the binary starts");
+    let said = String::from_utf8_lossy(&page.stdout);
+    assert!(page.status.success(), "{}", String::from_utf8_lossy(&page.stderr));
+    assert!(
+        said.contains("| sale | bare loop | 100 | 0.00 | 0.00 |  |  | 0 | 0.90 |"),
+        "{said}"
+    );
+    assert!(said.contains("| sale | `ratio:bare loop >= 0.85` | 0.90 | met |"), "{said}");
+    let picture = fs::read_to_string(plots.join("sale.svg")).expect("a picture");
+    assert!(picture.starts_with("<svg ") && picture.contains("bare loop"));
+    fs::write(dir.path().join("02.json"), "[]").expect("a file");
+    let broken = report().output().expect("the binary starts");
+    assert_eq!(broken.status.code(), Some(65));
+    assert!(String::from_utf8_lossy(&broken.stderr).contains("02.json"));
 }

@@ -107,6 +107,9 @@ pub struct Args {
     /// Who is measured, for a report
     #[arg(long, value_name = "TEXT", default_value = NODE)]
     pub(super) subject: String,
+    /// What makes the answers of who is measured durable, for a report
+    #[arg(long, value_name = "TEXT", default_value = "fsync before the answer")]
+    pub(super) durability: String,
     /// What the row shall reach, as `p99_ms <= 20`, `per_s >= 500000` or `ratio:bare loop >= 0.85`; for a report
     #[arg(long, value_name = "GOAL")]
     pub(super) goal: Vec<Goal>,

@@ -44,8 +44,8 @@ impl Figures {
         let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         if outcome.accepted > 0 {
             seen.latency_ns.saturating_record(nanoseconds(latency));
-        } else {
-            // A caller that keeps it waiting before it asks is not the node's doing: a refusal is timed from the asking.
+        } else if !asked.is_zero() {
+            // A caller that keeps it waiting before it asks, or never asks, is not the node's doing: a refusal is timed from the asking.
             seen.refused_ns.saturating_record(nanoseconds(asked));
         }
     }

@@ -41,14 +41,14 @@ impl Bench<'_> {
         (self.run.lines, self.run.usage) = (run.lines, run.usage);
         let after_load = self.resident_mib()?;
         tokio::time::sleep(SETTLE).await;
-        let settled = self.resident_mib()?;
+        let (settled, awake) = (self.resident_mib()?, self.metric("shelfd_skus_awake").await?);
         self.start_again().await?;
         tokio::time::sleep(SETTLE).await;
         self.run.gauges.extend([
             Gauge::new("at_rest", self.resident_mib()?, "MiB"),
             Gauge::new("after_load", after_load, "MiB"),
             Gauge::new("settled", settled, "MiB"),
-            Gauge::new("awake", self.metric("shelfd_skus_awake").await?, "SKUs"),
+            Gauge::new("awake", awake, "SKUs"),
         ]);
         Ok(())
     }

@@ -25,8 +25,6 @@ mod svg;
 
 /// The name of the node itself among the subjects.
 pub const NODE: &str = "shelfd";
-/// What makes the node's answers durable.
-const DURABILITY: &str = "fsync before the answer";
 
 /// One run, as it is written to a file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -111,7 +109,7 @@ impl Run {
                 .unwrap_or_else(|| format!("{}, {} connections", args.work.name(), args.connections)),
             subject: args.subject.clone(),
             version: is_node.then(|| env!("CARGO_PKG_VERSION").to_owned()),
-            durability: is_node.then(|| DURABILITY.to_owned()),
+            durability: Some(args.durability.clone()),
             at: jiff::Timestamp::now().to_string(),
             machine: host::machine(),
             settings: measure::settings(args),
