@@ -15,6 +15,8 @@ use crate::cli::bench::timeline::Tick;
 use crate::cli::bench::work::Work;
 use crate::cli::exit::Failure;
 
+/// Connections that keep it busy: with these its best is found.
+const BUSY: usize = 64;
 /// Connections of the overload: more than the node lets in of batches of a thousand.
 const CROWD: usize = 512;
 /// Single sales a second that go on before, during and after it.
@@ -27,11 +29,13 @@ const CALM: Duration = Duration::from_secs(3);
 const ORDINARY_US: f64 = 5_000.0;
 
 impl Bench<'_> {
-    /// The most that the node carries of the work, with the connections of the options.
+    /// The most that the node carries of the work, with the connections of the options, or more.
     async fn best(&self) -> Result<Run, Failure> {
         let mut plan = self.plan()?;
         plan.lanes[0].rate = None;
         plan.lanes.truncate(1);
+        // With too few callers the node would wait for them, and its best would be theirs.
+        plan.lanes[0].connections = plan.lanes[0].connections.max(BUSY);
         (plan.step, plan.enough) = (Duration::ZERO, None);
         plan.duration = plan.duration.min(Duration::from_secs(10));
         measure::measure(self.args, plan, Some(self.node.pid())).await
