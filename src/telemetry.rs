@@ -434,18 +434,13 @@ mod tests {
         names.dedup();
         assert_eq!(names.len(), METRICS.len(), "a name stands once");
         for metric in METRICS {
-            assert!(metric.name.starts_with("shelfd_"), "{}", metric.name);
-            assert_eq!(metric.name.ends_with("_total"), metric.kind == Counter, "{}", metric.name);
-            assert!(
-                metric.unit != Unit::Seconds || metric.name.ends_with("_seconds"),
-                "{}",
-                metric.name
-            );
-            assert!(
-                metric.unit != Unit::Bytes || metric.name.ends_with("_bytes"),
-                "{}",
-                metric.name
-            );
+            let name = metric.name;
+            assert!(name.starts_with("shelfd_"), "{name}");
+            assert_eq!(name.ends_with("_total"), metric.kind == Counter, "{name}");
+            // A counter's unit stands before its `_total`, as Prometheus names them.
+            let of_what = name.trim_end_matches("_total");
+            assert!(metric.unit != Unit::Seconds || of_what.ends_with("_seconds"), "{name}");
+            assert!(metric.unit != Unit::Bytes || of_what.ends_with("_bytes"), "{name}");
         }
     }
 
