@@ -229,7 +229,7 @@ fn any_stock() -> impl Strategy<Value = Stock> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_500, ..ProptestConfig::default() })]
+    #![proptest_config(crate::domain::at_least(1_500))]
 
     #[test]
     fn a_set_of_claims_can_be_served_exactly_when_no_difference_is_negative(stock in any_stock()) {

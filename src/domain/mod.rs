@@ -17,3 +17,11 @@ pub mod reservation;
 pub mod stock;
 pub mod units;
 pub mod warehouse;
+
+/// So many random cases, or as many as `PROPTEST_CASES` asks for, when that is more.
+#[cfg(test)]
+fn at_least(cases: u32) -> proptest::test_runner::Config {
+    let usual = proptest::test_runner::Config::default();
+    let cases = usual.cases.max(cases);
+    proptest::test_runner::Config { cases, ..usual }
+}

@@ -104,25 +104,42 @@ impl Desk<'_> {
             Change::Transfer { transfer, arrived, .. } if &*fact.what == "transfer_in" => Some((transfer, *arrived)),
             _ => None,
         });
-        if let Some((transfer, arrived)) = arrival.filter(|(transfer, _)| self.stock.transfer(transfer).is_some()) {
-            return self.sent_back(transfer, arrived, changes);
-        }
+        let arrival = arrival.filter(|(transfer, _)| self.stock.transfer(transfer).is_some());
+        let mut places = arrival.map(|(transfer, arrived)| self.sent_back(transfer, arrived));
         for change in changes.iter().rev() {
-            match change {
-                Change::Move {
-                    lot,
-                    from,
-                    to,
-                    quantity,
-                    role,
-                } => self.back(lot, *from, *to, *quantity, *role)?,
-                Change::Transfer { transfer, sent, arrived } => self.put(Change::Transfer {
+            match (change, &mut places) {
+                (
+                    Change::Move {
+                        lot,
+                        to,
+                        quantity,
+                        role: Role::Own,
+                        ..
+                    },
+                    Some(places),
+                ) => self.spread(lot, *to, *quantity, places)?,
+                (
+                    Change::Move {
+                        lot,
+                        from,
+                        to,
+                        quantity,
+                        role,
+                    },
+                    _,
+                ) => self.back(lot, *from, *to, *quantity, *role)?,
+                (Change::Transfer { transfer, sent, arrived }, None) => self.put(Change::Transfer {
                     transfer: transfer.clone(),
                     sent: -sent,
                     arrived: -arrived,
                 }),
-                other => self.unbook(other),
+                (other, _) => self.unbook(other),
             }
+        }
+        // A surplus that came late moved nothing then, so its units have no movement to be taken back by.
+        if let Some(mut places) = places {
+            let rest = places.iter().map(|(_, units)| units).sum();
+            self.spread(&Id::no_lot(), Account::Discrepancy, rest, &mut places)?;
         }
         Ok(())
     }
@@ -229,45 +246,23 @@ impl Desk<'_> {
         Ok(())
     }
 
-    /// A `transfer_in` taken back: by the balance as it is now, since its out may have come in between. Surplus goes back
-    /// to discrepancy, what was sent is underway again, and the rest returns to supply.
-    fn sent_back(&mut self, id: &Id, arrived: i64, changes: &[Change]) -> Result<(), Refusal> {
+    /// Where the units of a `transfer_in` go that is taken back: by the balance as it is now, since its out may have come in between.
+    /// Surplus goes back to discrepancy, what was sent is underway again, and the rest returns to supply.
+    fn sent_back(&mut self, id: &Id, arrived: i64) -> [(Account, i64); 3] {
         let (sent, before) = transfer::balance(&self.stock, id);
         let after = before - arrived;
         let surplus = transfer::surplus(sent, before) - transfer::surplus(sent, after);
         let underway = transfer::open(sent, after) - transfer::open(sent, before);
-        let mut places = [
-            (Account::Discrepancy, surplus.max(0)),
-            (Account::InTransit, underway.max(0)),
-            (Account::Supply, (arrived - surplus - underway).max(0)),
-        ];
         self.put(Change::Transfer {
             transfer: id.clone(),
             sent: 0,
             arrived: -arrived,
         });
-        for change in changes.iter().rev() {
-            match change {
-                Change::Move {
-                    lot,
-                    to: to @ (Account::Sellable | Account::Discrepancy),
-                    quantity,
-                    role: Role::Own,
-                    ..
-                } => self.spread(lot, *to, *quantity, &mut places)?,
-                Change::Move {
-                    lot,
-                    from,
-                    to,
-                    quantity,
-                    role: role @ Role::Repaid,
-                } => self.back(lot, *from, *to, *quantity, *role)?,
-                other => self.unbook(other),
-            }
-        }
-        // A surplus that came late moved nothing then, so its units have no movement to be taken back by.
-        let rest: i64 = places.iter().map(|(_, units)| units).sum();
-        self.spread(&Id::no_lot(), Account::Discrepancy, rest, &mut places)
+        [
+            (Account::Discrepancy, surplus.max(0)),
+            (Account::InTransit, underway.max(0)),
+            (Account::Supply, (arrived - surplus - underway).max(0)),
+        ]
     }
 
     fn spread(&mut self, lot: &Id, from: Account, quantity: i64, places: &mut [(Account, i64); 3]) -> Result<(), Refusal> {

@@ -59,6 +59,7 @@ enum Step {
     },
     Count {
         sku: &'static str,
+        lot: Option<usize>,
         quantity: i64,
         ago_ms: i64,
     },
@@ -111,7 +112,8 @@ impl ReferenceStateMachine for Machine {
             6 => (sku(), 1..5i64, prop::option::weighted(0.85, basket()), any_lot(), ago_ms())
                 .prop_map(|(sku, quantity, basket, lot, ago_ms)| Step::Sell { sku, quantity, basket, lot, ago_ms }),
             1 => (sku(), 1..5i64).prop_map(|(sku, quantity)| Step::WriteOff { sku, quantity }),
-            1 => (sku(), 0..15i64, ago_ms()).prop_map(|(sku, quantity, ago_ms)| Step::Count { sku, quantity, ago_ms }),
+            2 => (sku(), any_lot(), 0..15i64, ago_ms())
+                .prop_map(|(sku, lot, quantity, ago_ms)| Step::Count { sku, lot, quantity, ago_ms }),
         ]
         .boxed()
     }
@@ -379,9 +381,15 @@ impl Shop {
                 self.world
                     .tell(&event(sku, What::WriteOff { quantity, from }, self.world.now));
             }
-            Step::Count { sku, quantity, ago_ms } => {
-                self.world
-                    .tell(&event(sku, What::Count { quantity }, self.world.now.plus_ms(-ago_ms)));
+            Step::Count {
+                sku,
+                lot: of,
+                quantity,
+                ago_ms,
+            } => {
+                let counted = event(sku, What::Count { quantity }, self.world.now.plus_ms(-ago_ms));
+                let lot = of.filter(|_| sku != "B").map(lot);
+                self.world.tell(&Event { lot, ..counted });
             }
         }
     }
@@ -459,7 +467,7 @@ impl StateMachineTest for ShopTest {
 }
 
 prop_state_machine! {
-    #![proptest_config(Config { cases: 600, max_shrink_iters: 4_000, ..Config::default() })]
+    #![proptest_config(Config { max_shrink_iters: 4_000, ..crate::domain::at_least(600) })]
 
     #[test]
     fn baskets_and_stock_keep_every_promise(sequential 1..80 => ShopTest);

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::event::{Inside, ReturnTo};
+use crate::domain::stock::Lot;
 
 /// One step of a random history; minutes are of the morning before noon, the time of arrival runs on by itself.
 #[derive(Clone, Debug)]
@@ -63,7 +64,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(crate::domain::at_least(400))]
 
     /// `Shelf` checks conservation, no_negative, the order of the book and the replay after every event.
     #[test]
@@ -91,13 +92,28 @@ proptest! {
             let counts = matches!(event.what, What::Count { .. });
             let lot = event.lot.clone();
             let as_of = event.time.unwrap();
-            let book = shelf.stock().book;
+            let before = shelf.stock();
+            let book = &before.book;
             let quantity = match event.what { What::Count { quantity } => quantity, _ => 0 };
-            if shelf.send(event) == Outcome::APPLIED && counts && lot.is_none() {
-                let moved: i64 = book.iter().filter(|entry| entry.at > as_of).map(|entry| entry.own).sum();
-                let stands = quantity + moved;
-                prop_assert_eq!((shelf.stock().accounts()[0], shelf.stock().owed), (stands.max(0), (-stands).max(0)));
+            if shelf.send(event) != Outcome::APPLIED || !counts {
+                continue;
             }
+            let after = shelf.stock();
+            let later = book.iter().filter(|entry| entry.at > as_of);
+            let of_it = later.filter(|entry| lot.as_ref().is_none_or(|lot| entry.lot == lot.id.as_str()));
+            let stands = quantity + of_it.map(|entry| entry.own).sum::<i64>();
+            let Some(lot) = lot else {
+                prop_assert_eq!((after.accounts()[0], after.owed), (stands.max(0), (-stands).max(0)));
+                continue;
+            };
+            // A count of a lot sets that lot and settles its own part of the debt; what it adds repays others' before it stands there.
+            let on_shelf = |stock: &Stock| stock.lot(&lot.id).map_or(0, Lot::sellable);
+            let truth = |stock: &Stock| stock.accounts()[0] - stock.owed;
+            let settled = truth(&after) - truth(&before) - (stands - on_shelf(&before));
+            prop_assert!((0..=before.owed).contains(&settled), "{settled} of {} owed", before.owed);
+            let repaid = stands.max(0) - on_shelf(&after);
+            prop_assert!((0..=before.owed).contains(&repaid), "{repaid} of {} owed", before.owed);
+            prop_assert!(repaid == 0 || stands > on_shelf(&before), "only what it adds repays");
         }
     }
 }
@@ -205,7 +221,7 @@ fn at_minute(mut event: Event, minute: i64) -> Event {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(crate::domain::at_least(600))]
 
     #[test]
     fn book_of_one_sku_agrees_with_a_second_computation(
