@@ -169,14 +169,16 @@ impl Runs {
         self.sealed.read().last_key_value().map_or(0, |(number, _)| number + 1)
     }
 
-    /// A generation's runs are durable: from now on it is answered from them.
-    pub(crate) fn add(&self, number: u64, sealed: Sealed, ids: &Pairs, forever: &Pairs) {
-        for (kind, pairs) in [(Kind::Ids, ids), (Kind::Forever, forever)] {
-            if !pairs.is_empty() {
-                let filter = self.filter(kind, number);
-                pairs.iter().for_each(|(hash, _)| filter.insert(*hash));
-            }
+    /// The filter lets pass what a run has from now on; only the runs of ids have one. It may come before the run is answered from.
+    pub(crate) fn filter_in(&self, kind: Kind, number: u64, pairs: &Pairs) {
+        if matches!(kind, Kind::Ids | Kind::Forever) && !pairs.is_empty() {
+            let filter = self.filter(kind, number);
+            pairs.iter().for_each(|(hash, _)| filter.insert(*hash));
         }
+    }
+
+    /// A generation's runs are durable, and its ids are in the filters: from now on it is answered from them.
+    pub(crate) fn add(&self, number: u64, sealed: Sealed) {
         self.sealed.write().insert(number, sealed);
     }
 

@@ -6,11 +6,9 @@
 
 use std::sync::Arc;
 
-use crate::domain::units::Id;
-
 use super::append::CommitFailure;
 use super::journal::JournalHandle;
-use super::remembered::{Generation, noted_hash, sku_hash};
+use super::remembered::{Generation, Noted, noted_hash, sku_hash};
 use super::rows::{self, Put};
 use super::runs::{self, Kind, Pairs, Sealed};
 use super::store::Shared;
@@ -20,8 +18,12 @@ const PORTION: usize = 8;
 
 struct Underway {
     generation: Arc<Generation>,
-    pairs: [Pairs; 4],
-    /// Rows written of all kinds together.
+    /// How many pairs each run has; those that are written so far.
+    counts: [u64; 4],
+    /// The run in hand: its place among all kinds, its pairs, and how many rows of it are written. One at a time, since a run is half
+    /// the size of what it is made from.
+    run: usize,
+    pairs: Pairs,
     written: usize,
 }
 
@@ -50,28 +52,35 @@ impl Sealer {
             return Ok(false);
         };
         let number = underway.generation.number;
-        let all = Kind::ALL.iter().zip(&underway.pairs);
-        let all = all.flat_map(|(kind, pairs)| runs::rows(*kind, number, pairs));
-        let portion: Vec<Put> = all
-            .skip(underway.written)
-            .take(PORTION)
-            .map(|(key, row)| Put::Run(key, Some(row)))
-            .collect();
-        if !portion.is_empty() {
-            let count = portion.len();
-            rows::write(&self.journal, portion)?;
-            underway.written += count;
+        if let Some(kind) = Kind::ALL.get(underway.run) {
+            let rows = runs::rows(*kind, number, &underway.pairs)
+                .skip(underway.written)
+                .take(PORTION);
+            let portion: Vec<Put> = rows.map(|(key, row)| Put::Run(key, Some(row))).collect();
+            if portion.is_empty() {
+                self.shared.runs.filter_in(*kind, number, &underway.pairs);
+                underway.counts[underway.run] = underway.pairs.len() as u64;
+                underway.run += 1;
+                underway.written = 0;
+                underway.pairs = Kind::ALL
+                    .get(underway.run)
+                    .map_or_else(Pairs::new, |kind| pairs(&self.shared, &underway.generation, *kind));
+            } else {
+                let count = portion.len();
+                rows::write(&self.journal, portion)?;
+                underway.written += count;
+            }
             return Ok(true);
         }
         let sealed = Sealed {
             newest: underway.generation.newest(),
-            ids: underway.pairs[0].len() as u64,
-            forever: underway.pairs[1].len() as u64,
+            ids: underway.counts[Kind::Ids as usize],
+            forever: underway.counts[Kind::Forever as usize],
             facts: true,
         };
         rows::write(&self.journal, vec![Put::Generation(number, Some(sealed.encode()))])?;
         // First known as sealed, then no longer live: in between it is answered twice, and never not at all.
-        self.shared.runs.add(number, sealed, &underway.pairs[0], &underway.pairs[1]);
+        self.shared.runs.add(number, sealed);
         self.shared.view.retire(number);
         self.underway = None;
         Ok(true)
@@ -81,29 +90,42 @@ impl Sealer {
         let live = self.shared.view.live.load();
         // A generation is full when there is a newer one; what is in the newer one is durable, hence so is all of it.
         let generation = if live.len() > 1 { Arc::clone(&live[0]) } else { return None };
-        let [ids, forever] = generation.sorted_ids();
-        let keys = self.shared.view.keys();
-        let mut hashes = hashbrown::HashMap::new();
-        let mut ledger = Pairs::new();
-        for (sku, offset) in generation.skus() {
-            let hash = *hashes.entry(sku).or_insert_with(|| {
-                let names = keys.names(sku);
-                names.map_or(0, |(warehouse, sku)| sku_hash(warehouse.as_str(), sku.as_str()))
-            });
-            ledger.push((hash, offset));
-        }
-        let mut noted = Pairs::new();
-        for entry in generation.noted() {
-            let warehouse: &Id = &entry.warehouse;
-            noted.push((noted_hash(warehouse.as_str(), Some(entry.why)), entry.offset));
-            noted.push((noted_hash(warehouse.as_str(), None), entry.offset));
-        }
-        ledger.sort_unstable();
-        noted.sort_unstable();
         Some(Underway {
-            generation,
-            pairs: [ids, forever, ledger, noted],
+            counts: [0; 4],
+            run: 0,
+            pairs: pairs(&self.shared, &generation, Kind::ALL[0]),
             written: 0,
+            generation,
         })
     }
+}
+
+/// The pairs of one run of a generation, sorted.
+fn pairs(shared: &Shared, generation: &Generation, kind: Kind) -> Pairs {
+    let mut pairs = match kind {
+        Kind::Ids => generation.ids_kept(false),
+        Kind::Forever => generation.ids_kept(true),
+        Kind::Ledger => {
+            let keys = shared.view.keys();
+            let mut hashes = hashbrown::HashMap::new();
+            let hash_of = |(sku, offset)| {
+                let hash = *hashes.entry(sku).or_insert_with(|| {
+                    let names = keys.names(sku);
+                    names.map_or(0, |(warehouse, sku)| sku_hash(warehouse.as_str(), sku.as_str()))
+                });
+                (hash, offset)
+            };
+            generation.skus().map(hash_of).collect()
+        }
+        Kind::Noted => {
+            let both = |entry: Noted| {
+                let warehouse = entry.warehouse.as_str();
+                let hashes = [Some(entry.why), None].map(|why| noted_hash(warehouse, why));
+                hashes.map(|hash| (hash, entry.offset))
+            };
+            generation.noted().into_iter().flat_map(both).collect()
+        }
+    };
+    pairs.sort_unstable();
+    pairs
 }

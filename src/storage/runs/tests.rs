@@ -46,7 +46,8 @@ fn a_million_ids_are_known_and_a_new_one_hardly_reads_the_disk() {
             facts: true,
         };
         rows::write(store.journal(), vec![Put::Generation(generation, Some(sealed.encode()))]).unwrap();
-        runs.add(generation, sealed, &pairs, &Pairs::new());
+        runs.filter_in(Kind::Ids, generation, &pairs);
+        runs.add(generation, sealed);
     }
     let database = &store.shared.database;
     let reopened = Runs::new(BITS);
