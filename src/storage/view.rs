@@ -142,7 +142,7 @@ impl View {
 
     /// One reservation.
     pub fn reservation(&self, warehouse: &str, id: &str) -> Option<Arc<Reservation>> {
-        self.shelf(warehouse)?.baskets.read().get(id).cloned()
+        self.shelf(warehouse)?.baskets.read().get(id)
     }
 
     /// A page of a warehouse's reservations, by id, after the one named; of one state, or of all.
