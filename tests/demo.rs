@@ -1,6 +1,7 @@
 //! `shelfd demo` is a working darkstore: what it promises to show is there, asked for over HTTP like anybody would.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -19,7 +20,13 @@ struct Demo {
 
 impl Demo {
     fn start(args: &[&str]) -> Demo {
+        Demo::start_in(&std::env::temp_dir(), args)
+    }
+
+    /// With its throw-away store below a directory.
+    fn start_in(temporary: &Path, args: &[&str]) -> Demo {
         let mut child = shelfd()
+            .env("TMPDIR", temporary)
             .args(["demo", "--json", "--listen", "127.0.0.1:0"])
             .args(args)
             .stdout(Stdio::piped())
@@ -197,12 +204,16 @@ fn ctrl_c_ends_the_demo_in_good_order_and_keeps_the_store_when_asked_to() {
 }
 
 #[test]
-fn kill_9_of_the_demo_takes_its_node_with_it() {
-    let mut demo = Demo::start(&["--seed", "1", "--for", "600"]);
+fn kill_9_of_the_demo_takes_its_node_and_its_store_with_it() {
+    let temporary = tempfile::tempdir().expect("a directory");
+    let of_demo = || std::fs::read_dir(temporary.path()).expect("ours").count();
+    let mut demo = Demo::start_in(temporary.path(), &["--seed", "1", "--for", "600"]);
+    assert_eq!(of_demo(), 1);
     demo.http.get("/livez").expect_status(200);
     demo.child.kill().expect("the demo runs");
     demo.child.wait().expect("our own child");
     wait_until("the node to follow", || {
         demo.http.try_send("GET", "/livez", &[], Vec::new()).is_err()
     });
+    wait_until("the throw-away store to be gone", || of_demo() == 0);
 }

@@ -1,7 +1,10 @@
 //! `shelfd run`: the daemon. Everything it does is `app`'s; this file turns its configuration's and its store's troubles into
 //! messages and exit codes.
 
-use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::{fs, io};
 
 use super::Context;
 use super::exit::{Code, Failure};
@@ -25,6 +28,9 @@ pub struct Args {
     /// Stop in good order when standard input ends: whoever started the node holds its other end, and is gone then
     #[arg(long, hide = true)]
     until_stdin_ends: bool,
+    /// With it: a directory that nobody needs any more then, the store's among others
+    #[arg(long, hide = true, value_name = "DIR", requires = "until_stdin_ends")]
+    then_remove: Option<PathBuf>,
 }
 
 /// Runs the node until it is told to stop.
@@ -34,14 +40,22 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
     let again = settings.clone();
     let reload: app::Reload = Box::new(move || again.load().map_err(Box::new));
     let watched = args.until_stdin_ends;
+    let left_alone = Arc::new(AtomicBool::new(false));
+    let alone = left_alone.clone();
     let leave = async move {
         if watched {
             stdin_ended().await;
+            alone.store(true, Ordering::Relaxed);
         } else {
             std::future::pending().await
         }
     };
-    app::run(config, reload, leave).await.map_err(of_app)
+    let ended = app::run(config, reload, leave).await;
+    if let Some(directory) = args.then_remove.filter(|_| left_alone.load(Ordering::Relaxed)) {
+        // Its owner was killed and cannot do it. What cannot be removed lies where temporary files are cleaned up.
+        let _ = fs::remove_dir_all(directory);
+    }
+    ended.map_err(of_app)
 }
 
 /// Resolves at the end of standard input. The thread is left to the process's end: tokio's own reader would be waited for when the

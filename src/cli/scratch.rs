@@ -3,7 +3,8 @@
 //! `shelfd bench` measures over a socket between two processes, as every client would have it. Rejected: a node on threads of
 //! the measuring process, whose allocator and scheduler would be shared with the one who holds the clock.
 //!
-//! The node stops when its standard input ends, so that it outlives this process in no case, `kill -9` included. The kernel's
+//! The node stops when its standard input ends, so that it outlives this process in no case, `kill -9` included, and then removes
+//! the directory that this process can remove no more. The kernel's
 //! signal at a parent's death was rejected: it is sent when the thread that started the child ends.
 
 use std::fs::{self, DirBuilder, File};
@@ -159,6 +160,9 @@ fn launch(directory: &Directory, listen: &str, config: Option<&Path>) -> Result<
         .arg(directory.path().join("data"))
         .args(["--listen", listen])
         .arg("--until-stdin-ends");
+    if !directory.keep {
+        command.arg("--then-remove").arg(directory.path());
+    }
     if let Some(config) = config {
         command.arg("--config").arg(config);
     }
