@@ -30,6 +30,13 @@ impl Default for Channel {
     }
 }
 
+impl Channel {
+    /// The channels of a new warehouse that names none, declared by whatever means.
+    pub fn usual() -> BTreeMap<Id, Channel> {
+        ["default", "web"].map(|name| (Id::trusted(name), Channel::default())).into()
+    }
+}
+
 /// One physical site.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warehouse {

@@ -43,7 +43,8 @@ pub(super) struct WarehouseBody {
     name: Option<String>,
     /// IANA time zone, like `Europe/Moscow`. Left out: as it was; a new warehouse must say it.
     time_zone: Option<String>,
-    /// All its channels; `default` is always there, as it was unless it is named. Left out: as they were.
+    /// All its channels; `default` is always there, as it was unless it is named. Left out: as they were; a new warehouse has
+    /// `default` and `web` then.
     #[serde(default, deserialize_with = "object::optional_table")]
     channels: Option<BTreeMap<String, ChannelBody>>,
 }
@@ -123,7 +124,7 @@ fn checked(id: Id, body: WarehouseBody, known: Option<&Warehouse>) -> Answer<War
     let was = |name: &str| known.and_then(|known| known.channels.get(name)).cloned();
     let mut channels = BTreeMap::from([(Id::trusted("default"), was("default").unwrap_or_default())]);
     match body.channels {
-        None => channels.extend(known.into_iter().flat_map(|known| known.channels.clone())),
+        None => channels.extend(known.map_or_else(Channel::usual, |known| known.channels.clone())),
         Some(named) => {
             for (name, given) in named {
                 let place = format!("/channels/{}", name.replace('~', "~0").replace('/', "~1"));
@@ -215,6 +216,16 @@ mod tests {
     fn a_zone_that_nobody_knows_is_refused_with_the_nearest() {
         let problem = of(r#"{"time_zone":"Europe/Moskow"}"#).unwrap_err();
         assert!(format!("{problem:?}").contains("did you mean 'Europe/Moscow'"), "{problem:?}");
+    }
+
+    #[test]
+    fn a_new_warehouse_that_names_no_channels_has_those_of_a_configured_one() {
+        let names = |text: &str| {
+            let warehouse = of(text).unwrap();
+            warehouse.channels.keys().map(Id::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(names(r#"{"time_zone":"UTC"}"#), ["default", "web"]);
+        assert_eq!(names(r#"{"time_zone":"UTC","channels":{}}"#), ["default"]);
     }
 
     #[test]
