@@ -228,9 +228,33 @@ fn half_a_request_and_silence_is_ended() {
         half_body.starts_with("HTTP/1.1 408") && half_body.contains("too_slow"),
         "{half_body}"
     );
-    // Half a head is nobody's request yet: the connection is closed.
-    raw(&node, b"GET /livez HTTP/1.1\r\nho");
-    raw(&node, b"");
+    let too_slow = |sent: &[u8]| {
+        let answer = raw(&node, sent);
+        let last = answer.rfind("HTTP/1.1 ").map_or("", |at| &answer[at..]);
+        assert!(last.starts_with("HTTP/1.1 408") && last.contains("\"too_slow\""), "{answer}");
+        answer
+    };
+    too_slow(b"GET /livez HTTP/1.1\r\nho");
+    too_slow(b"P");
+    // After a whole request as well, on the same connection, and then as soon as on a new one.
+    let mut stream = TcpStream::connect(node.address()).expect("the node listens");
+    stream
+        .write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")
+        .expect("the node reads");
+    let mut first = [0; 4096];
+    let count = stream.read(&mut first).expect("an answer");
+    assert!(
+        first[..count].starts_with(b"HTTP/1.1 200"),
+        "{:?}",
+        String::from_utf8_lossy(&first[..count])
+    );
+    stream.write_all(b"GET /livez HTTP/1.1\r\nho").expect("the node reads");
+    let mut second = String::new();
+    stream.read_to_string(&mut second).expect("the node answers and closes");
+    assert!(second.starts_with("HTTP/1.1 408"), "{second}");
+    // Who says nothing is told nothing.
+    assert_eq!(raw(&node, b""), "");
+    assert_eq!(raw(&node, b"PRI * HTTP/2.0\r\n").matches("HTTP/1.1").count(), 0);
     node.get("/livez").expect_status(200);
 }
 
@@ -277,6 +301,33 @@ fn an_id_used_again_with_other_content_is_refused() {
     let again = node.post("/v1/events", &receipt("1", 5)).expect_status(200).json();
     assert_eq!((&again["verdict"], &again["first"]), (&json!("duplicate"), &json!("applied")));
     assert_eq!(node.get("/v1/warehouses/main/skus/A").json()["accounts"]["sellable"], 5);
+}
+
+#[test]
+fn a_source_whose_clock_is_ahead_is_taken_at_its_word_but_for_the_time_and_named() {
+    let node = Node::start();
+    let ahead = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(10);
+    for id in ["1", "2"] {
+        let mut early = receipt(id, 5);
+        early["time"] = json!(ahead.to_string());
+        node.post("/v1/events", &early).expect_status(200);
+    }
+    let newest = node.get("/v1/warehouses/main/skus/A/ledger").json()["items"][0].clone();
+    assert_eq!(newest["at"], newest["recorded_at"], "taken at its arrival: {newest}");
+    let status = node.get("/v1/status").json();
+    let [named] = status["sources_ahead"].as_array().expect("a list").as_slice() else {
+        panic!("{status}");
+    };
+    assert_eq!(
+        (&named["warehouse"], &named["source"], &named["events"], &named["last_event"]),
+        (&json!("main"), &receipt("1", 5)["source"], &json!(2), &json!("2"))
+    );
+    assert!((1..=600).contains(&named["ahead_s"].as_i64().expect("seconds")), "{named}");
+    let told = node.cli(&["status"]).expect_code(0).stdout;
+    assert!(
+        told.contains("sources ahead") && told.contains(named["source"].as_str().expect("a source")),
+        "{told}"
+    );
 }
 
 #[test]

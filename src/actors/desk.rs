@@ -1,7 +1,6 @@
 //! Deciding one row: the same steps whether the SKU is asleep in its warehouse's table or has an actor of its own.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use tokio::sync::watch;
 
@@ -118,30 +117,31 @@ impl Desk {
 
     /// Decides a row, changes the working copy, and adds the fact and the answer to the draft.
     pub fn decide(&self, stock: &mut Option<Stock>, ticket: &Arc<Ticket>, prepared: &Prepared, draft: &mut Draft) {
-        let event = ticket.event(prepared.row);
-        let context = self.context(prepared, stock.as_ref(), &event.sku);
-        let decision = (self.shared.decide)(
-            stock.as_ref(),
-            ticket.event(prepared.row),
-            prepared.voided.as_voided(),
-            &context,
-        );
-        self.conclude(stock, ticket, prepared, decision, draft);
+        let decision = self.judge(stock.as_ref(), ticket.event(prepared.row), prepared);
+        self.conclude(stock, ticket, prepared, decision, None, draft);
     }
 
-    /// The second half of [`Desk::decide`], for a decision made elsewhere (a sale that names a basket).
+    /// The first half of [`Desk::decide`]: what follows.
+    pub fn judge(&self, stock: Option<&Stock>, event: &Event, prepared: &Prepared) -> Decision {
+        let context = self.context(prepared, stock, &event.sku);
+        (self.shared.decide)(stock, event, prepared.voided.as_voided(), &context)
+    }
+
+    /// The second half of [`Desk::decide`], for a decision made elsewhere (a sale that names a basket). `kept` is what a later
+    /// void of the event must know beside its changes.
     pub fn conclude(
         &self,
         stock: &mut Option<Stock>,
         ticket: &Arc<Ticket>,
         prepared: &Prepared,
         decision: Decision,
+        kept: Option<&Event>,
         draft: &mut Draft,
     ) {
         let event = ticket.event(prepared.row);
         if decision.clock_ahead {
-            self.shared.counters.clocks_ahead.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(source = %event.origin.source, id = %event.origin.id, "the source's clock is ahead; taken at its arrival");
+            self.shared
+                .clock_ahead(&self.warehouse, &event.origin, event.time, prepared.now);
         }
         let follow = self.follow(event, prepared, &decision, stock.as_ref());
         let Decision {
@@ -155,7 +155,7 @@ impl Desk {
         let payload = match (&outcome, &follow) {
             (Outcome::DeadLetter { .. }, _) => Some(payload::render(event)),
             (_, Some(underway)) => Some(payload::render(underway)),
-            _ => None,
+            _ => kept.map(payload::render),
         };
         let binds = outcome.binds();
         let dead = matches!(outcome, Outcome::DeadLetter { .. });
@@ -246,6 +246,24 @@ pub fn underway_of(fact: &Fact) -> Option<Box<Event>> {
     let binds = fact.outcome.binds() && !matches!(fact.outcome, Outcome::DeadLetter { .. });
     let event = payload::parse(fact.payload.as_deref().filter(|_| binds)?)?;
     matches!(event.what, What::Underway { .. }).then(|| Box::new(event))
+}
+
+/// The basket and the units of a sale read back from the journal that had told again what the basket's confirm took.
+pub fn matched_of(voided: &VoidOf) -> Option<(Id, i64)> {
+    let VoidOf::Fact(fact) = voided else { return None };
+    let told = &*fact.what == "sale"
+        && matches!(
+            fact.outcome,
+            Outcome::Applied { .. } | Outcome::Recorded | Outcome::IncludedInCount
+        );
+    let kept = fact.payload.as_deref().filter(|_| told)?;
+    match payload::parse(kept)?.what {
+        What::Sale {
+            quantity,
+            reservation: Some(basket),
+        } => Some((basket, quantity)),
+        _ => None,
+    }
 }
 
 /// Applies changes to a working copy and returns its version.

@@ -81,7 +81,7 @@ impl Node {
             let known = self.store().known(hash, &Id::no_lot(), &letter.source, &letter.id);
             match known.map_err(|error| Refusal::new(Code::Overloaded, error.to_string()))? {
                 Known::Nothing => new.push((letter, hash)),
-                Known::Fact(_) | Known::Gone(_) => {}
+                Known::Fact(_) | Known::Gone { .. } => {}
             }
         }
         if new.is_empty() {

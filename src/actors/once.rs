@@ -99,7 +99,7 @@ impl Node {
         let hash = remembered::hash(warehouse.as_str(), origin.source.as_str(), origin.id.as_str());
         Ok(match self.store().known(hash, warehouse, &origin.source, &origin.id)? {
             Known::Fact(fact) => Some(*fact),
-            Known::Nothing | Known::Gone(_) => None,
+            Known::Nothing | Known::Gone { .. } => None,
         })
     }
 }

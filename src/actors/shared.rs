@@ -2,19 +2,20 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use ractor::ActorRef;
 
 use super::warehouse::BasketCommand;
 use super::{clock::Clock, forwarder};
-use crate::domain::event::Event;
+use crate::domain::event::{Event, Origin};
 use crate::domain::refusal::Refusal;
 use crate::domain::reservation::{BasketDecision, Reservation, Stocks};
 use crate::domain::stock::{Context, Decision, Limits, Policy, Stock, Voided};
-use crate::domain::units::Id;
+use crate::domain::units::{Id, Time};
 use crate::domain::warehouse::Warehouse;
+use crate::storage::ahead::ClocksAhead;
 use crate::storage::journal::JournalHandle;
 use crate::storage::recent::RecentDuplicates;
 use crate::storage::store::Store;
@@ -134,8 +135,20 @@ pub struct Shared {
     pub counters: Counters,
     /// The newest duplicates, for those who ask what was ignored.
     pub duplicates: RecentDuplicates,
+    /// Whose clocks are ahead.
+    pub ahead: ClocksAhead,
     /// Held by every background step that is alive, so that a stop can wait for the last one.
     pub steps: Arc<()>,
     /// Who tells the other warehouse of a transfer.
     pub forwarder: Arc<ArcSwapOption<ActorRef<forwarder::Msg>>>,
+}
+
+impl Shared {
+    /// Reports the clock of a source: what it said was dated too far ahead, and taken at its arrival.
+    pub fn clock_ahead(&self, warehouse: &Id, origin: &Origin, claimed: Option<Time>, now: Time) {
+        self.counters.clocks_ahead.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(source = %origin.source, id = %origin.id, "the source's clock is ahead; taken at its arrival");
+        let claimed = claimed.unwrap_or(now);
+        self.ahead.heard(warehouse, &origin.source, &origin.id, claimed, now);
+    }
 }

@@ -35,6 +35,21 @@ pub fn status(router: &Router, about: &About, readiness: &Readiness, inflight: u
             })
         })
         .collect();
+    let ahead: Vec<Value> = shared
+        .ahead
+        .all()
+        .into_iter()
+        .map(|((warehouse, source), ahead)| {
+            json!({
+                "warehouse": warehouse.as_str(),
+                "source": source.as_str(),
+                "events": ahead.events,
+                "ahead_s": ahead.by_ms / 1_000,
+                "last_event": ahead.last.as_str(),
+                "last_at": jiff::Timestamp::from_millisecond(ahead.at.0).map_or_else(|_| String::new(), |at| at.to_string()),
+            })
+        })
+        .collect();
     // While the store is being opened again there is nothing to say of it.
     let (seq, figures) = (view.durable_seq(), shared.store.figures().ok());
     json!({
@@ -60,6 +75,8 @@ pub fn status(router: &Router, about: &About, readiness: &Readiness, inflight: u
         "inflight": { "events": inflight },
         "dead_letters": shared.counters.dead_letters.load(Ordering::Relaxed),
         "clocks_ahead": shared.counters.clocks_ahead.load(Ordering::Relaxed),
+        // Whose clocks they were, as of the newest event of each.
+        "sources_ahead": ahead,
         "duplicates": shared.counters.duplicates.load(Ordering::Relaxed),
         "warehouses": warehouses,
         "actors": tree(router),

@@ -15,6 +15,7 @@ use super::shared::{Counters, Decide, Judge, Shared, Sources, Tuning};
 use super::{jobs, warehouses};
 use crate::domain::stock::Limits;
 use crate::domain::units::Time;
+use crate::storage::ahead::ClocksAhead;
 use crate::storage::recent::RecentDuplicates;
 use crate::storage::store::Store;
 
@@ -61,6 +62,7 @@ impl Tree {
             tuning: plan.tuning,
             counters: Counters::default(),
             duplicates: RecentDuplicates::default(),
+            ahead: ClocksAhead::default(),
             steps: Arc::default(),
             forwarder: Arc::default(),
         });

@@ -89,7 +89,7 @@ fn lines(out: &Out, status: &Value, not_ready: Option<&str>, tree: bool) -> Vec<
     for (key, value) in status
         .members("")
         .into_iter()
-        .filter(|(key, value)| !TOLD.contains(key) && !value.is_null())
+        .filter(|(key, value)| !TOLD.contains(key) && !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty()))
     {
         match value.as_array() {
             Some(items) if items.iter().any(Value::is_object) => tables.push((key, items.as_slice())),

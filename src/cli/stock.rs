@@ -87,7 +87,11 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
             &args.query(),
             args.paging,
             COLUMNS,
-            "no such SKU in this warehouse",
+            if args.query().is_empty() {
+                "no SKU is known in this warehouse"
+            } else {
+                "no SKU in this warehouse is like that"
+            },
         )
         .await;
     }

@@ -154,6 +154,10 @@ pub(super) fn unreadable_head(status: u16) -> Option<Vec<u8>> {
             Code::MalformedHeader,
             "the head of the request cannot be read as HTTP: look at its first line and at its headers",
         ),
+        408 => Problem::new(
+            Code::TooSlow,
+            "the head of the request did not arrive in time; send it again, whole",
+        ),
         414 => Problem::new(
             Code::UriTooLong,
             format!("the path with its query is too long; at most {MAX_URI_BYTES} bytes are read"),

@@ -91,7 +91,8 @@ pub(super) struct ConfirmBody {
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ExtendBody {
-    /// The new deadline.
+    /// The new deadline. It only ever moves later: a time that the basket reaches anyway changes nothing, so that a late retry takes no
+    /// promise back.
     until: String,
 }
 

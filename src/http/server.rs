@@ -29,6 +29,9 @@ const MAX_STREAMS: u32 = 256;
 const OTHER_DESCRIPTORS: usize = 128;
 /// The most bytes that hyper keeps of one request's head.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// The same for HTTP/2, where what is past it is answered without a body: so there is room for every head that a caller might
+/// have sent in good faith, and those are refused by name.
+const MAX_H2_HEAD_BYTES: u32 = 256 * 1024;
 
 /// Accepts until told to stop, then finishes what was taken, within the time limit.
 pub(super) async fn run(
@@ -124,7 +127,7 @@ fn builder() -> auto::Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
-        .max_header_list_size(MAX_HEAD_BYTES as u32)
+        .max_header_list_size(MAX_H2_HEAD_BYTES)
         .initial_stream_window_size(1 << 20)
         .initial_connection_window_size(4 << 20);
     builder
@@ -157,11 +160,19 @@ async fn connection(
         })
     };
     let mut serving = std::pin::pin!(builder.serve_connection(io, service));
-    let idle = sleep_until(activity.idle_at(options.header_timeout, options.idle_timeout));
-    let mut idle = std::pin::pin!(idle);
+    let idle_at = || activity.idle_at(options.header_timeout, options.idle_timeout);
+    let mut idle = std::pin::pin!(sleep_until(idle_at()));
     let mut stopping = false;
     loop {
+        // Looked at after the connection each time: half a head brings the end nearer, whole ones only put it off.
+        let over = std::future::poll_fn(|cx| {
+            if let Some(sooner) = activity.head_due(options.header_timeout).filter(|at| *at < idle.deadline()) {
+                idle.as_mut().reset(sooner);
+            }
+            idle.as_mut().poll(cx)
+        });
         tokio::select! {
+            biased;
             ended = serving.as_mut() => {
                 // An error here is the caller's: a reset, or a broken head.
                 if let Err(error) = ended {
@@ -173,9 +184,10 @@ async fn connection(
                 stopping = true;
                 serving.as_mut().graceful_shutdown();
             }
-            () = idle.as_mut() => {
-                let at = activity.idle_at(options.header_timeout, options.idle_timeout);
+            () = over => {
+                let at = idle_at();
                 if at <= Instant::now() {
+                    activity.ended_idle();
                     break;
                 }
                 idle.as_mut().reset(at);

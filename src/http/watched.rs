@@ -1,7 +1,7 @@
 //! A connection's socket: it notes when bytes of an answer leave (bytes that arrive do not count: a head that comes byte by byte
 //! must not keep its connection), and has the last word where no request has come of them.
 //!
-//! A head that is too large, or is no HTTP, never becomes a request: hyper gives the connection up, and what it would answer stays
+//! A head that is too large, is no HTTP, or stops half-way, never becomes a request: hyper gives the connection up, and what it would answer stays
 //! in its buffer. Here the caller gets the problem that the contract promises, and what it is still sending is read for a moment, so
 //! that a reset does not overtake the answer. Larger buffers, so that every head becomes a request, were rejected: ten thousand
 //! connections would each be owed one.
@@ -9,7 +9,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -34,6 +34,10 @@ pub(super) struct Activity {
     begun: AtomicU32,
     /// Requests not yet answered.
     inside: AtomicU32,
+    /// Milliseconds after `start`, and one more, of the first byte that no request has come of yet; 0: there is none.
+    head_ms: AtomicU64,
+    /// Whether the caller speaks HTTP/2: its connection has bytes that are of no request, and no place for an answer in text.
+    h2: AtomicBool,
     /// The status that a head is answered with which never became a request; 0: there was none.
     unreadable: AtomicU16,
 }
@@ -46,12 +50,38 @@ impl Activity {
             last_ms: AtomicU64::new(0),
             begun: AtomicU32::new(0),
             inside: AtomicU32::new(0),
+            head_ms: AtomicU64::new(0),
+            h2: AtomicBool::new(false),
             unreadable: AtomicU16::new(0),
         })
     }
 
+    fn now_ms(&self) -> u64 {
+        self.start.elapsed().as_millis() as u64
+    }
+
     fn touch(&self) {
-        self.last_ms.store(self.start.elapsed().as_millis() as u64, Ordering::Relaxed);
+        self.last_ms.store(self.now_ms(), Ordering::Relaxed);
+    }
+
+    /// Bytes have come. Outside of a request they are the head of the next one.
+    fn heard(&self, bytes: &[u8]) {
+        if self.inside.load(Ordering::Relaxed) > 0 || self.head_ms.load(Ordering::Relaxed) > 0 || bytes.is_empty() {
+            return;
+        }
+        if self.begun.load(Ordering::Relaxed) == 0 && bytes.starts_with(b"PRI") {
+            self.h2.store(true, Ordering::Relaxed);
+        }
+        if !self.h2.load(Ordering::Relaxed) {
+            self.head_ms.store(self.now_ms() + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// The connection is ended because it was idle for too long: when half a head has come, the caller is told.
+    pub(super) fn ended_idle(&self) {
+        if self.head_ms.load(Ordering::Relaxed) > 0 {
+            self.unreadable.store(408, Ordering::Relaxed);
+        }
     }
 
     /// The connection ends with this error: when it is of a head that could not be read, the caller is told.
@@ -65,10 +95,19 @@ impl Activity {
         self.unreadable.store(status, Ordering::Relaxed);
     }
 
+    /// When the head that has begun to come must be whole; `None`: none has begun.
+    pub(super) fn head_due(&self, header: Duration) -> Option<Instant> {
+        let began = self.head_ms.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(self.start + Duration::from_millis(began) + header)
+    }
+
     /// When this connection will have been idle for too long, as things stand.
     pub(super) fn idle_at(&self, header: Duration, idle: Duration) -> Instant {
         if self.inside.load(Ordering::Relaxed) > 0 {
             return Instant::now() + idle;
+        }
+        if let Some(due) = self.head_due(header) {
+            return due;
         }
         let last = self.start + Duration::from_millis(self.last_ms.load(Ordering::Relaxed));
         if self.begun.load(Ordering::Relaxed) == 0 {
@@ -85,6 +124,7 @@ pub(super) struct Inside(Arc<Activity>);
 impl Inside {
     /// One more.
     pub(super) fn new(activity: &Arc<Activity>) -> Inside {
+        activity.head_ms.store(0, Ordering::Relaxed);
         activity.begun.fetch_add(1, Ordering::Relaxed);
         activity.inside.fetch_add(1, Ordering::Relaxed);
         Inside(activity.clone())
@@ -124,7 +164,10 @@ impl Watched {
 
 impl AsyncRead for Watched {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.stream()?.poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = self.stream()?.poll_read(cx, buf);
+        self.activity.heard(&buf.filled()[before..]);
+        read
     }
 }
 

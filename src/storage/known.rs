@@ -3,6 +3,7 @@
 use crate::domain::fact::Fact;
 use crate::domain::units::Id;
 
+use super::answered::{self, Answered};
 use super::database::ReadError;
 use super::remembered::Lookup;
 use super::store::Store;
@@ -14,8 +15,13 @@ pub enum Known {
     Nothing,
     /// The fact that bound it.
     Fact(Box<Fact>),
-    /// Kept for ever, and older than the journal: only its sequence is known, and the hash alone must do.
-    Gone(u64),
+    /// Kept for ever, and older than the journal: the hash alone must do.
+    Gone {
+        /// The sequence of the fact that bound it.
+        seq: u64,
+        /// What was answered; `None` in stores that let the fact go before answers were kept.
+        answered: Option<Answered>,
+    },
 }
 
 impl Store {
@@ -28,7 +34,10 @@ impl Store {
         while let Lookup::At(seq) = found {
             match self.fact(seq)? {
                 Some(fact) if same(&fact) => return Ok(Known::Fact(Box::new(fact))),
-                None if seq < self.floor() => return Ok(Known::Gone(seq)),
+                None if seq < self.floor() => {
+                    let answered = answered::answered(&self.shared().database, seq)?;
+                    return Ok(Known::Gone { seq, answered });
+                }
                 _ => {}
             }
             found = self.lookup_below(hash, below)?;

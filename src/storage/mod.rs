@@ -3,6 +3,8 @@
 //! One thread writes ([`journal`]), everybody reads ([`view`] from memory, [`store`] from disk). What is durable is written
 //! by hand ([`codec`]), so that its bytes change only on purpose. See [`tables`] for every table on one page.
 
+pub mod ahead;
+pub mod answered;
 pub mod append;
 mod backend;
 pub mod codec;

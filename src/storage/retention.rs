@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use crate::domain::units::Time;
 
+use super::answered::{self, CHUNK};
 use super::append::CommitFailure;
 use super::database::ReadError;
 use super::journal::JournalHandle;
 use super::rows::{self, Put};
 use super::runs::{Kind, Sealed};
-use super::store::Shared;
+use super::store::{Shared, damaged};
 use super::tables::{self, meta};
 
 /// Rows removed in one portion.
@@ -40,11 +41,17 @@ impl From<CommitFailure> for KeepError {
 pub(crate) struct Retention {
     shared: Arc<Shared>,
     journal: JournalHandle,
+    /// Up to where the answers to ids kept for ever are written, of the generation whose facts are to go next.
+    answered: u64,
 }
 
 impl Retention {
     pub(crate) fn new(shared: Arc<Shared>, journal: JournalHandle) -> Retention {
-        Retention { shared, journal }
+        Retention {
+            shared,
+            journal,
+            answered: 0,
+        }
     }
 
     /// Removes one portion. Says whether there is more.
@@ -62,7 +69,7 @@ impl Retention {
     }
 
     /// Gives up what of a generation is past its time; its rows are swept afterwards.
-    fn give_up(&self, number: u64, sealed: Sealed, now: Time) -> Result<bool, KeepError> {
+    fn give_up(&mut self, number: u64, sealed: Sealed, now: Time) -> Result<bool, KeepError> {
         let options = &self.shared.options;
         let end = (number + 1) << self.shared.generation_bits;
         let past_window = sealed.newest < now.plus_ms(-options.id_window_ms);
@@ -84,6 +91,9 @@ impl Retention {
         if left == sealed {
             return Ok(false);
         }
+        if !left.facts && sealed.facts && sealed.forever > 0 && self.keep_answers(number << self.shared.generation_bits, end)? {
+            return Ok(true);
+        }
         let mut puts = vec![Put::Generation(number, Some(left.encode()))];
         if !left.facts && sealed.facts {
             puts.push(Put::Meta(meta::JOURNAL_FLOOR, end));
@@ -93,6 +103,31 @@ impl Retention {
         if !left.facts && sealed.facts {
             self.shared.set_journal_floor(end);
         }
+        Ok(true)
+    }
+
+    /// Writes one row of answers to the ids that outlive the facts from `base` to `end`. Says whether it did; no: all are written.
+    /// The rows begin at the same places however often it is begun anew.
+    fn keep_answers(&mut self, base: u64, end: u64) -> Result<bool, KeepError> {
+        let first = self.answered.max(base);
+        if first >= end {
+            return Ok(false);
+        }
+        let until = end.min(first + CHUNK);
+        let mut facts = Vec::new();
+        let mut next = first;
+        while next < until {
+            let Some(row) = self.shared.database.row_at_or_after(next)? else {
+                break;
+            };
+            for stored in row.stored_from(next) {
+                facts.push(stored.map_err(|why| damaged(row.header.first_seq, &why))?);
+            }
+            next = row.end_seq();
+        }
+        let row = answered::row(first, facts.iter().filter(|stored| stored.fact.seq < until));
+        rows::write(&self.journal, row.map(|row| Put::Answered(first, row)).into_iter().collect())?;
+        self.answered = until;
         Ok(true)
     }
 

@@ -20,6 +20,7 @@ pub(crate) enum Put {
     DeadLetter(u64, Option<Vec<u8>>),
     Run((u8, u64, u64, u32), Option<Vec<u8>>),
     Generation(u64, Option<Vec<u8>>),
+    Answered(u64, Vec<u8>),
     Journal(u64),
     Meta(&'static str, u64),
 }
@@ -27,7 +28,7 @@ pub(crate) enum Put {
 impl Put {
     fn bytes(&self) -> usize {
         32 + match self {
-            Put::Stock(_, _, row) | Put::Warehouse(_, row) => row.len(),
+            Put::Stock(_, _, row) | Put::Warehouse(_, row) | Put::Answered(_, row) => row.len(),
             Put::Reservation(_, _, row)
             | Put::Catalogue(_, row)
             | Put::DeadLetter(_, row)
@@ -85,6 +86,10 @@ impl Put {
                     Some(row) => table.insert(number, row.as_slice())?,
                     None => table.remove(number)?,
                 };
+            }
+            Put::Answered(first, row) => {
+                let mut table = transaction.open_table(tables::ANSWERED)?;
+                table.insert(first, row.as_slice())?;
             }
             Put::Journal(key) => {
                 transaction.open_table(tables::JOURNAL)?.remove(key)?;

@@ -176,7 +176,7 @@ impl Shared {
     }
 }
 
-fn damaged(key: u64, why: &dyn std::fmt::Display) -> ReadError {
+pub(crate) fn damaged(key: u64, why: &dyn std::fmt::Display) -> ReadError {
     ReadError::Damaged {
         table: "journal",
         key: key.to_string(),

@@ -15,6 +15,7 @@
 //! | – kind 2 | | the ledger: where a SKU's facts are | one a fact | with the journal |
 //! | – kind 3 | | what was ignored, by warehouse and by why | two a fact | with the journal |
 //! | `generation` | number | that its runs are whole, how many ids they have, and when its newest fact was recorded | 32 B | with its runs |
+//! | `answered` | first sequence of the row | what was answered to ids kept for ever, see `answered` | ~14 B an id, ≤ 1,024 a row | for ever; written when the journal lets their facts go |
 //! | `position` | (topic, partition) | next offset (i64), fingerprint of the last message taken (u64) | 40 B | until the topic is taken from no more |
 //!
 //! All rows are written by the journal's thread, in its own transactions: there is no second writer.
@@ -39,6 +40,8 @@ pub(crate) const DEAD_LETTER: TableDefinition<'static, u64, &[u8]> = TableDefini
 pub(crate) const RUN: TableDefinition<'static, (u8, u64, u64, u32), &[u8]> = TableDefinition::new("run");
 /// Which generations are sealed.
 pub(crate) const GENERATION: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("generation");
+/// What was answered to ids that outlive their facts. A store of before it was known has it from its first row on.
+pub(crate) const ANSWERED: TableDefinition<'static, u64, &[u8]> = TableDefinition::new("answered");
 /// How far each partition of a broker has been taken. A store of before it was known has it from its first position on.
 pub(crate) const POSITION: TableDefinition<'static, (&str, i32), &[u8]> = TableDefinition::new("position");
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use super::super::answers::BasketAnswer;
 use super::super::batch::Ticket;
-use super::super::desk::{Prepared, apply};
+use super::super::desk::{Prepared, apply, matched_of};
 use super::super::draft::SkuFact;
 use super::State;
 use super::ops::{BasketCommand, Borrowed, node_origin};
-use crate::domain::event::Origin;
+use crate::domain::event::{Event, Origin, What};
 use crate::domain::fact::{Changes, Outcome};
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::reservation::{self, BasketDecision, LineFact, Reservation, State as Basket, Stocks};
@@ -106,6 +106,12 @@ impl State {
             let reservation = Arc::new(decision.after);
             return Ok(BasketAnswer { reservation, created });
         }
+        if let BasketCommand::Confirm(request) = command
+            && decision.clock_ahead
+        {
+            self.shared
+                .clock_ahead(&self.desk.warehouse, origin, request.time, borrowed.now);
+        }
         let reservation = self.write_basket(decision, origin, borrowed);
         Ok(BasketAnswer { reservation, created })
     }
@@ -117,12 +123,8 @@ impl State {
             business,
             after,
             lines,
-            clock_ahead,
             ..
         } = decision;
-        if clock_ahead {
-            tracing::warn!(reservation = %after.id, "the caller's clock is ahead; taken at its arrival");
-        }
         let said = Said {
             what,
             business,
@@ -212,7 +214,7 @@ impl State {
         }
     }
 
-    /// A sale that names a reservation.
+    /// A sale that names a reservation, or the void of one that told again what was confirmed.
     pub(super) fn sale(&mut self, ticket: &Arc<Ticket>, prepared: &Prepared, reservation: &Id, borrowed: &mut Borrowed) {
         let desk = self.desk.clone();
         let event = ticket.event(prepared.row);
@@ -224,13 +226,17 @@ impl State {
         let Some(basket) = basket else {
             return desk.decide(stock, ticket, prepared, &mut borrowed.draft);
         };
-        let (decision, after) = reservation::sale(
-            &basket,
-            stock.as_ref(),
-            event,
-            &desk.context(prepared, stock.as_ref(), &event.sku),
-        );
+        let (decision, after) = if let Some((_, units)) = matched_of(&prepared.voided) {
+            let decision = desk.judge(stock.as_ref(), event, prepared);
+            let taken_back = decision.outcome.binds();
+            let after = taken_back.then(|| reservation::unmatched(&basket, &event.sku, units));
+            (decision, after.flatten())
+        } else {
+            let context = desk.context(prepared, stock.as_ref(), &event.sku);
+            reservation::sale(&basket, stock.as_ref(), event, &context)
+        };
         let after = after.map(Arc::new);
+        let mut kept = None;
         if let Some(after) = &after {
             let what = if after.state == basket.state {
                 "sold_from"
@@ -239,11 +245,26 @@ impl State {
             };
             let draft = &mut borrowed.draft;
             draft.reservation(what, decision.business, prepared.now, &event.origin, after);
+            kept = told_again(&basket, after, event);
         }
-        desk.conclude(stock, ticket, prepared, decision, &mut borrowed.draft);
+        desk.conclude(stock, ticket, prepared, decision, kept.as_ref(), &mut borrowed.draft);
         // Last, since nothing of an operation that panics may stay.
         if let Some(after) = after {
             self.keep_basket(&after);
         }
     }
+}
+
+/// What a sale has told again of what the basket's confirm took, as a sale of just that; for who takes the sale back.
+fn told_again(before: &Reservation, after: &Reservation, sale: &Event) -> Option<Event> {
+    let matched = |basket: &Reservation| -> i64 {
+        let of_sku = basket.lines.iter().filter(|line| line.sku == sale.sku);
+        of_sku.map(|line| line.matched).sum()
+    };
+    let quantity = matched(after) - matched(before);
+    let what = What::Sale {
+        quantity,
+        reservation: Some(after.id.clone()),
+    };
+    (quantity > 0).then(|| Event { what, ..sale.clone() })
 }

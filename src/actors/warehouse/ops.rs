@@ -11,6 +11,7 @@ use super::super::answers::{BasketReply, Reply, SettingReply};
 use super::super::batch::Ticket;
 use super::super::desk::Prepared;
 use super::super::draft::Draft;
+use super::super::once;
 use super::State;
 use super::place::{Copy, Waiting};
 use super::stumble::said;
@@ -132,7 +133,7 @@ pub(super) enum Work {
     },
     /// A reservation's deadline has passed.
     Expire { id: Id },
-    /// A sale that names a reservation.
+    /// A sale that names a reservation, or the void of one that told again what was confirmed.
     Sale {
         ticket: Arc<Ticket>,
         prepared: Box<Prepared>,
@@ -413,14 +414,5 @@ impl State {
 
 /// The origin of what the node does by itself.
 pub(super) fn node_origin(id: String) -> Origin {
-    Origin {
-        source: Id::trusted("node"),
-        id: Id::trusted(&id),
-        actor: None,
-        reason: None,
-        document: None,
-        trace: None,
-        extensions: None,
-        fingerprint: 0,
-    }
+    once::origin("node", Id::trusted(&id))
 }

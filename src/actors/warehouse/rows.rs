@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::super::batch::{Ticket, Verdict};
-use super::super::desk::{Prepared, VoidOf};
+use super::super::desk::{Prepared, VoidOf, matched_of};
 use super::super::draft::SkuFact;
 use super::super::shared::Sources;
 use super::ops::{Operation, Work};
@@ -15,6 +15,7 @@ use crate::domain::event::{Event, Origin, What};
 use crate::domain::fact::{Fact, Outcome};
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::units::{Id, Time};
+use crate::storage::answered::Answered;
 use crate::storage::append::SkuIndex;
 use crate::storage::database::ReadError;
 use crate::storage::known::Known as Memory;
@@ -73,16 +74,17 @@ impl State {
             let Some(prepared) = self.prepare(ticket, row, id, now, sources) else {
                 continue;
             };
-            if let What::Sale {
-                reservation: Some(reservation),
-                ..
-            } = &ticket.event(row).what
-            {
+            let basket = match &ticket.event(row).what {
+                What::Sale { reservation, .. } => reservation.clone(),
+                What::Void { .. } => matched_of(&prepared.voided).map(|(basket, _)| basket),
+                _ => None,
+            };
+            if let Some(reservation) = basket {
                 self.pass_on(sku, ticket);
                 let work = Work::Sale {
                     ticket: ticket.clone(),
                     prepared: Box::new(prepared),
-                    reservation: reservation.clone(),
+                    reservation,
                 };
                 self.begin(Operation::new(work, now, vec![sku]));
             } else {
@@ -139,48 +141,53 @@ impl State {
                 self.in_flight.insert(id, InFlight::default());
                 Known::New(id)
             }
-            Ok(Memory::Fact(fact)) if fact.origin.fingerprint == event.origin.fingerprint => {
-                self.shared.counters.duplicates.fetch_add(1, Ordering::Relaxed);
-                self.shared.duplicates.push(event, fact.seq, now);
-                let version = version_of(&fact);
-                ticket.answer(
-                    row,
-                    Verdict::Judged {
-                        outcome: fact.outcome,
-                        seq: fact.seq,
-                        version,
-                        duplicate: true,
-                    },
-                );
-                Known::Settled
-            }
-            Ok(Memory::Gone(seq)) => {
-                self.shared.counters.duplicates.fetch_add(1, Ordering::Relaxed);
-                let outcome = Outcome::APPLIED;
-                ticket.answer(
-                    row,
-                    Verdict::Judged {
-                        outcome,
-                        seq,
-                        version: 0,
-                        duplicate: true,
-                    },
-                );
-                Known::Settled
-            }
             Ok(Memory::Fact(fact)) => {
-                let detail = format!(
-                    "source {} has used the id {} before with other content (sequence {}): give a new event a new id",
-                    event.origin.source, event.origin.id, fact.seq
-                );
-                self.refuse(ticket, row, now, Refusal::field(Code::IdReused, "/id", detail));
-                Known::Settled
+                let answered = Answered {
+                    fingerprint: fact.origin.fingerprint,
+                    version: version_of(&fact),
+                    outcome: fact.outcome,
+                };
+                self.known_as(ticket, row, fact.seq, answered, now)
+            }
+            Ok(Memory::Gone { seq, answered }) => {
+                // Of what was let go before answers were kept, it is only known that it was taken.
+                let taken = || Answered {
+                    fingerprint: event.origin.fingerprint,
+                    version: 0,
+                    outcome: Outcome::APPLIED,
+                };
+                self.known_as(ticket, row, seq, answered.unwrap_or_else(taken), now)
             }
             Err(error) => {
                 unreadable(ticket, row, &error);
                 Known::Settled
             }
         }
+    }
+
+    /// A row whose id is remembered: the same again is answered as the first time, and anything else is refused.
+    fn known_as(&mut self, ticket: &Arc<Ticket>, row: u32, seq: u64, answered: Answered, now: Time) -> Known {
+        let event = ticket.event(row);
+        if answered.fingerprint != event.origin.fingerprint {
+            let detail = format!(
+                "source {} has used the id {} before with other content (sequence {seq}): give a new event a new id",
+                event.origin.source, event.origin.id
+            );
+            self.refuse(ticket, row, now, Refusal::field(Code::IdReused, "/id", detail));
+            return Known::Settled;
+        }
+        self.shared.counters.duplicates.fetch_add(1, Ordering::Relaxed);
+        self.shared.duplicates.push(event, seq, now);
+        ticket.answer(
+            row,
+            Verdict::Judged {
+                outcome: answered.outcome,
+                seq,
+                version: answered.version,
+                duplicate: true,
+            },
+        );
+        Known::Settled
     }
 
     fn prepare(&mut self, ticket: &Arc<Ticket>, row: u32, id: u64, now: Time, sources: &Sources) -> Option<Prepared> {
@@ -244,7 +251,7 @@ impl State {
                 .known(target, &event.warehouse, &original.source, &original.id)?
             {
                 Memory::Fact(fact) => VoidOf::Fact(fact),
-                Memory::Nothing | Memory::Gone(_) => VoidOf::Unknown,
+                Memory::Nothing | Memory::Gone { .. } => VoidOf::Unknown,
             },
         )
     }
@@ -310,7 +317,8 @@ impl State {
             changes: Default::default(),
             clock_ahead: false,
         };
-        self.desk.conclude(&mut stock, ticket, prepared, decision, &mut self.draft);
+        self.desk
+            .conclude(&mut stock, ticket, prepared, decision, None, &mut self.draft);
     }
 }
 

@@ -33,7 +33,7 @@ mod tests;
 pub use confirm::confirm;
 pub use end::{cancel, expire, extend};
 pub use hold::{MAX_LINES, MAX_SHELF_LIFE_DAYS, hold};
-pub use sale::sale;
+pub use sale::{sale, unmatched};
 
 /// Where a command finds the stock of each SKU of the basket, of its lines before and after; `None`: a SKU of which
 /// nothing is known, so that nothing of it is available.

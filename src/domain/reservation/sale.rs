@@ -5,6 +5,8 @@
 //! took and no sale has matched. The alternative, refusing such sales, was rejected: tills report late and in their own
 //! order, and the goods are gone either way.
 //!
+//! A void of such a sale unmatches them: the basket's goods are gone still, and the next sale tells them again.
+//!
 //! Matching a sale is bookkeeping, not a change of the basket: an ended basket keeps its state, its version and
 //! everything that is shown of it.
 
@@ -128,6 +130,15 @@ fn after<'a>(stock: &'a Stock, changes: &[Change], business: Time, ctx: &Context
     let mut after = stock.clone();
     evolve(&mut after, changes, business, ctx.now);
     Cow::Owned(after)
+}
+
+/// The basket after the void of a sale of which `units` had told again what the confirm took: they are unmatched, so that the sale
+/// that is sent in its place tells them again. `None`: nothing of it is matched.
+pub fn unmatched(basket: &Reservation, sku: &Id, units: i64) -> Option<Reservation> {
+    let mut after = basket.clone();
+    let line = after.lines.iter_mut().find(|line| line.sku == *sku && line.matched > 0)?;
+    line.matched -= units.min(line.matched);
+    Some(after)
 }
 
 /// The sale tells again what the confirm took.

@@ -302,7 +302,7 @@ fn origin(reader: &mut Reader<'_>) -> Result<Origin, Corrupt> {
     })
 }
 
-fn put_outcome(out: &mut Vec<u8>, outcome: &Outcome) {
+pub(crate) fn put_outcome(out: &mut Vec<u8>, outcome: &Outcome) {
     match outcome {
         Outcome::Applied {
             found: 0,
@@ -335,7 +335,7 @@ fn put_outcome(out: &mut Vec<u8>, outcome: &Outcome) {
     }
 }
 
-fn outcome(reader: &mut Reader<'_>) -> Result<Outcome, Corrupt> {
+pub(crate) fn outcome(reader: &mut Reader<'_>) -> Result<Outcome, Corrupt> {
     Ok(match reader.u8("outcome")? {
         0 => Outcome::APPLIED,
         1 => Outcome::Applied {

@@ -18,6 +18,7 @@ use std::fmt;
 use crate::domain::units::{Day, Id, Time};
 
 pub use fact::{FactParts, Memory, Stored, SubjectRef, decode_fact, decode_stored, encode_fact, encode_owned};
+pub(crate) use fact::{outcome, put_outcome};
 pub(crate) use state::{
     decode_dead_letter, decode_reservation, decode_stock, decode_warehouse, encode_dead_letter, encode_reservation, encode_stock,
     encode_warehouse,
@@ -185,6 +186,11 @@ impl<'a> Reader<'a> {
         read: impl FnOnce(&mut Reader<'a>) -> Result<T, Corrupt>,
     ) -> Result<Option<T>, Corrupt> {
         if self.bool(what)? { read(self).map(Some) } else { Ok(None) }
+    }
+
+    /// Whether nothing is left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.at == self.bytes.len()
     }
 
     /// The record must end here: what is left over would be lost in silence.

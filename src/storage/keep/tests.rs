@@ -7,8 +7,10 @@ use proptest::prelude::*;
 use crate::domain::fact::{Account, Change, Fact, Outcome, Subject};
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::units::{Id, Time};
+use crate::storage::answered::Answered;
 use crate::storage::codec::Stored;
 use crate::storage::keep::Keeper;
+use crate::storage::known::Known;
 use crate::storage::remembered::{self, Lookup, Why};
 use crate::storage::store::{Options, ReadError, Store};
 use crate::storage::testing::arbitrary::stored;
@@ -196,6 +198,10 @@ fn ids_kept_for_ever_outlive_the_window() {
     for number in 1..=200u64 {
         let mut stored = receipt("a", number, 1, number);
         stored.memory.keep_forever = number.is_multiple_of(2);
+        stored.fact.origin.fingerprint = number;
+        if number == 34 {
+            stored.fact.outcome = Outcome::Recorded;
+        }
         append(&store, &[stored]).unwrap();
     }
     settle(&mut store.keeper(), Time(i64::MAX / 2));
@@ -204,6 +210,26 @@ fn ids_kept_for_ever_outlive_the_window() {
         assert_eq!(lookup(31), Lookup::New);
         assert_eq!(lookup(32), Lookup::At(32), "known, though its fact is gone");
         assert_eq!(store.fact(32), Ok(None));
+        let known = |number: u64| {
+            let (id, source) = (Id::trusted(&format!("e-{number}")), Id::trusted("wms/7"));
+            let hash = remembered::hash("w", "wms/7", id.as_str());
+            store.known(hash, &Id::trusted("w"), &source, &id).unwrap()
+        };
+        let answered = |seq: u64, outcome: Outcome| Known::Gone {
+            seq,
+            answered: Some(Answered {
+                fingerprint: seq,
+                version: seq,
+                outcome,
+            }),
+        };
+        assert_eq!(
+            known(32),
+            answered(32, Outcome::APPLIED),
+            "a repetition is answered as the first time"
+        );
+        assert_eq!(known(34), answered(34, Outcome::Recorded));
+        assert_eq!(known(31), Known::Nothing);
     }
 }
 

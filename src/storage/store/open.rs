@@ -21,7 +21,9 @@ use super::{FILE, FORMAT, Options, Shared, Store};
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The directory and its parent are not there.
-    #[error("the data directory {path} is missing, and so is its parent: create it, mount its disk, or name another with --data")]
+    #[error(
+        "the data directory {path} is missing, or the directory around it: create it, mount its disk, or name another with --data"
+    )]
     Missing {
         /// The directory.
         path: PathBuf,
