@@ -206,9 +206,9 @@ pub const KEYS: &[Key] = &[
         "storage.cache_bytes",
         int(1 << 20, 256 * GIB),
         "bytes",
-        "33_554_432",
+        "12_582_912",
         false,
-        "Memory for the store's page cache.",
+        "The store's page cache. It takes up to twice that in memory, since a block of the allocator is larger than a page.",
     ),
     key(
         "storage.max_commit_bytes",
