@@ -32,6 +32,8 @@ pub(crate) struct Disk {
     pub(crate) hiccups: AtomicU32,
     /// Nothing at all can be read or opened.
     pub(crate) gone: AtomicBool,
+    /// Syncs wait for as long as a test holds this.
+    pub(crate) stall: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -86,6 +88,7 @@ impl StorageBackend for Plug {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        drop(self.0.stall.lock());
         self.0.writable()?;
         let hiccup = |left: u32| left.checked_sub(1);
         let fails = self
