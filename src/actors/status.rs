@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 
 use super::node::{About, Readiness};
 use super::router::Router;
+use super::shared::Shared;
 use super::supervise::{FOLLOWERS, PLANS, Plan, ROOT, SKUS, WAREHOUSES};
+use crate::domain::units::Id;
+use crate::storage::ahead::Ahead;
 
 /// See the module.
 pub fn status(router: &Router, about: &About, readiness: &Readiness, inflight: u32) -> Value {
@@ -32,21 +35,6 @@ pub fn status(router: &Router, about: &About, readiness: &Readiness, inflight: u
                 "skus": view.sku_count(id.as_str()),
                 "held": view.held_count(id.as_str()),
                 "running": router.warehouse(id).is_some(),
-            })
-        })
-        .collect();
-    let ahead: Vec<Value> = shared
-        .ahead
-        .all()
-        .into_iter()
-        .map(|((warehouse, source), ahead)| {
-            json!({
-                "warehouse": warehouse.as_str(),
-                "source": source.as_str(),
-                "events": ahead.events,
-                "ahead_s": ahead.by_ms / 1_000,
-                "last_event": ahead.last.as_str(),
-                "last_at": jiff::Timestamp::from_millisecond(ahead.at.0).map_or_else(|_| String::new(), |at| at.to_string()),
             })
         })
         .collect();
@@ -76,12 +64,27 @@ pub fn status(router: &Router, about: &About, readiness: &Readiness, inflight: u
         "dead_letters": shared.counters.dead_letters.load(Ordering::Relaxed),
         "clocks_ahead": shared.counters.clocks_ahead.load(Ordering::Relaxed),
         // Whose clocks they were, as of the newest event of each.
-        "sources_ahead": ahead,
+        "sources_ahead": sources_ahead(shared),
         "duplicates": shared.counters.duplicates.load(Ordering::Relaxed),
         "warehouses": warehouses,
         "actors": tree(router),
         "plans": PLANS.iter().map(plan).collect::<Vec<_>>(),
     })
+}
+
+fn sources_ahead(shared: &Shared) -> Vec<Value> {
+    let told = |((warehouse, source), ahead): ((Id, Id), Ahead)| {
+        let at = jiff::Timestamp::from_millisecond(ahead.at.0);
+        json!({
+            "warehouse": warehouse.as_str(),
+            "source": source.as_str(),
+            "events": ahead.events,
+            "ahead_s": ahead.by_ms / 1_000,
+            "last_event": ahead.last.as_str(),
+            "last_at": at.map_or_else(|_| String::new(), |at| at.to_string()),
+        })
+    };
+    shared.ahead.all().into_iter().map(told).collect()
 }
 
 fn plan(plan: &Plan) -> Value {

@@ -161,12 +161,12 @@ fn a_batch_larger_than_a_row_is_one_transaction_and_reads_back() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
 
     /// While a commit hangs at the disk, every read answers at once and shows what was durable before it; after the reply it shows
     /// that write.
     #[test]
-    fn committed_reads(receipts in prop::collection::vec((0..3usize, 1..9i64), 1..12)) {
+    fn committed_reads(receipts in prop::collection::vec((0..3usize, 1..9i64), 1..6)) {
         const SKUS: [&str; 3] = ["a", "b", "c"];
         let disk = Arc::new(Disk::default());
         let store = store_on(&disk);
@@ -175,7 +175,7 @@ proptest! {
             let at_the_disk = disk.stall.lock();
             let told = append_in(&store, store.journal().epoch(), &[receipt(SKUS[sku], seq, units, seq)]);
             let hash = remembered::hash("w", "wms/7", &format!("e-{seq}"));
-            for _ in 0..20 {
+            for _ in 0..3 {
                 prop_assert_eq!(SKUS.map(|sku| sellable(&store, sku)), shown);
                 prop_assert_eq!((store.view().durable_seq(), store.lookup(hash)), (seq - 1, Ok(Lookup::New)));
                 prop_assert_eq!(told.try_recv(), Err(TryRecvError::Empty), "nothing is answered before it is durable");
@@ -192,7 +192,7 @@ proptest! {
     /// Whatever the disk refuses in between: what has been answered is there for whoever opens what lies on the disk at that
     /// moment, and so is all that is shown.
     #[test]
-    fn durable_reply(receipts in prop::collection::vec((1..9i64, 0..4u32), 1..10)) {
+    fn durable_reply(receipts in prop::collection::vec((1..9i64, 0..4u32), 1..8)) {
         let disk = Arc::new(Disk::default());
         let store = store_on(&disk);
         let (mut durable, mut last) = (0, 0);
