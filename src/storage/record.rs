@@ -63,6 +63,8 @@ pub(crate) struct Packer {
     epoch: u64,
     recorded: Time,
     next_seq: u64,
+    /// About how many bytes of facts are still to come.
+    left: usize,
     open: Vec<u8>,
     open_first: u64,
     open_count: u32,
@@ -70,8 +72,10 @@ pub(crate) struct Packer {
 }
 
 impl Packer {
-    pub(crate) fn new(first_seq: u64, epoch: u64, recorded: Time) -> Packer {
+    /// `bytes`: of all facts that will come, so that rows need not grow.
+    pub(crate) fn new(first_seq: u64, epoch: u64, recorded: Time, bytes: usize) -> Packer {
         Packer {
+            left: bytes,
             epoch,
             recorded,
             next_seq: first_seq,
@@ -88,11 +92,14 @@ impl Packer {
             self.close();
         }
         if self.open.is_empty() {
-            self.open.reserve(ROW_BYTES.min(HEADER_BYTES + fact.len() + 512));
+            let rest = self.left.max(fact.len());
+            // A length takes two bytes of a fact that has more than 127.
+            self.open.reserve(ROW_BYTES.min(HEADER_BYTES + rest + rest / 32 + 16));
             self.open.resize(HEADER_BYTES, 0);
         }
         put_varint(&mut self.open, fact.len() as u64);
         self.open.extend_from_slice(fact);
+        self.left = self.left.saturating_sub(fact.len());
         self.open_count += 1;
         self.next_seq += 1;
     }

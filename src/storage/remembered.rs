@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use hashbrown::HashTable;
 use parking_lot::RwLock;
-use smallvec::SmallVec;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::domain::fact::Outcome;
@@ -32,7 +31,19 @@ pub const GENERATION_BITS: u32 = 18;
 
 /// Hashes three texts as one. They are joined where they are hashed: handing the joined text on would copy all of its room.
 fn joined(warehouse: &str, source: &str, id: &str, hash: impl FnOnce(&[u8]) -> u64) -> u64 {
-    let mut text: SmallVec<[u8; 392]> = SmallVec::new();
+    let mut usual = [0; 128];
+    let length = warehouse.len() + source.len() + id.len() + 2;
+    if let Some(text) = usual.get_mut(..length) {
+        let (first, rest) = text.split_at_mut(warehouse.len());
+        let (second, third) = rest[1..].split_at_mut(source.len());
+        first.copy_from_slice(warehouse.as_bytes());
+        second.copy_from_slice(source.as_bytes());
+        third[1..].copy_from_slice(id.as_bytes());
+        text[warehouse.len()] = SEPARATOR;
+        text[warehouse.len() + 1 + source.len()] = SEPARATOR;
+        return hash(text);
+    }
+    let mut text = Vec::with_capacity(length);
     text.extend_from_slice(warehouse.as_bytes());
     text.push(SEPARATOR);
     text.extend_from_slice(source.as_bytes());
@@ -269,6 +280,15 @@ mod tests {
         ];
         for (at, one) in all.iter().enumerate() {
             assert!(!all[at + 1..].contains(one));
+        }
+    }
+
+    #[test]
+    fn an_id_of_any_length_has_the_hash_of_its_parts_joined() {
+        for length in [1, 60, 61, 62, 63, 64, 65, 128] {
+            let (source, id) = ("s".repeat(length), "i".repeat(length));
+            let joined = format!("main\u{1f}{source}\u{1f}{id}");
+            assert_eq!(hash("main", &source, &id), xxh3_64(joined.as_bytes()), "{length}");
         }
     }
 

@@ -42,12 +42,25 @@ impl fmt::Display for Corrupt {
 impl std::error::Error for Corrupt {}
 
 /// LEB128, at most ten bytes.
-pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
+#[inline]
+pub(crate) fn put_varint(out: &mut Vec<u8>, value: u64) {
+    // Most numbers are lengths and small figures, of one byte.
+    if value < 0x80 {
+        out.push(value as u8);
+    } else {
+        put_long_varint(out, value);
     }
-    out.push(value as u8);
+}
+
+fn put_long_varint(out: &mut Vec<u8>, mut value: u64) {
+    let (mut bytes, mut length) = ([0; 10], 0);
+    while value >= 0x80 {
+        bytes[length] = value as u8 | 0x80;
+        value >>= 7;
+        length += 1;
+    }
+    bytes[length] = value as u8;
+    out.extend_from_slice(&bytes[..=length]);
 }
 
 /// Zigzag, then LEB128: small magnitudes of either sign stay short.

@@ -6,13 +6,17 @@ pub(super) const SHORT_TRACE_BYTES: usize = 25;
 /// Where its three numbers stand in the text, and how many bytes each has.
 const TRACE_PARTS: [(usize, usize); 3] = [(3, 16), (36, 8), (53, 1)];
 
-fn digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
+/// The value of each hexadecimal digit; [`NO_DIGIT`] for all other bytes.
+const DIGITS: [u8; 256] = {
+    let mut digits = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        digits[b"0123456789abcdef"[value as usize] as usize] = value;
+        value += 1;
     }
-}
+    digits
+};
+const NO_DIGIT: u8 = 0xff;
 
 /// The numbers of a `traceparent`; `None` when its text would not come back letter by letter.
 pub(super) fn short_trace(text: &str) -> Option<[u8; SHORT_TRACE_BYTES]> {
@@ -20,14 +24,17 @@ pub(super) fn short_trace(text: &str) -> Option<[u8; SHORT_TRACE_BYTES]> {
     if (&text[..3], text[35], text[52]) != (b"00-", b'-', b'-') {
         return None;
     }
-    let (mut short, mut at) = ([0; SHORT_TRACE_BYTES], 0);
+    let (mut short, mut at, mut seen) = ([0; SHORT_TRACE_BYTES], 0, 0);
     for (from, bytes) in TRACE_PARTS {
         for pair in text[from..from + 2 * bytes].chunks_exact(2) {
-            short[at] = digit(pair[0])? << 4 | digit(pair[1])?;
+            let (high, low) = (DIGITS[usize::from(pair[0])], DIGITS[usize::from(pair[1])]);
+            // What is no digit has its high bits set; looked at once, at the end.
+            seen |= high | low;
+            short[at] = high << 4 | low;
             at += 1;
         }
     }
-    Some(short)
+    (seen < 16).then_some(short)
 }
 
 /// The text of those numbers.

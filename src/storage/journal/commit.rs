@@ -28,8 +28,10 @@ enum Waiting {
 /// What goes into one transaction.
 #[derive(Default)]
 pub(crate) struct Batch {
-    facts: Vec<(Vec<u8>, Vec<u32>)>,
-    folds: Vec<Folded>,
+    /// The facts as each append has them: put together, they would be copied once more.
+    facts: Vec<(Vec<u8>, Vec<u32>, Vec<Folded>)>,
+    /// How many they are.
+    count: usize,
     waiting: Vec<Waiting>,
     marks: Marks,
     epoch: u64,
@@ -56,8 +58,8 @@ impl Batch {
         self.bytes += append.bytes.len();
         append.done.marks(&mut |mark, rows| self.marks.add(mark, rows));
         self.waiting.push(Waiting::Append(append.done, append.folds.len()));
-        self.facts.push((append.bytes, append.ends));
-        self.folds.extend(append.folds);
+        self.count += append.folds.len();
+        self.facts.push((append.bytes, append.ends, append.folds));
     }
 
     pub(super) fn barrier(&mut self, after: Box<dyn FnOnce() + Send>) {
@@ -65,9 +67,10 @@ impl Batch {
     }
 
     fn rows(&self, first_seq: u64) -> Vec<(u64, Vec<u8>)> {
-        let recorded = self.folds.last().map_or(Time(0), |folded| folded.recorded);
-        let mut packer = Packer::new(first_seq, self.epoch, recorded);
-        for (bytes, ends) in &self.facts {
+        let newest = self.facts.iter().rev().find_map(|(.., folds)| folds.last());
+        let recorded = newest.map_or(Time(0), |folded| folded.recorded);
+        let mut packer = Packer::new(first_seq, self.epoch, recorded, self.bytes);
+        for (bytes, ends, _) in &self.facts {
             let mut start = 0;
             for end in ends {
                 packer.push(&bytes[start..*end as usize]);
@@ -78,7 +81,7 @@ impl Batch {
     }
 
     fn has_facts(&self) -> bool {
-        !self.folds.is_empty()
+        self.count > 0
     }
 }
 
@@ -93,7 +96,7 @@ impl Journal {
             self.tell(batch, &Ok(()));
             return;
         }
-        let (began, facts) = (Instant::now(), batch.folds.len());
+        let (began, facts) = (Instant::now(), batch.count);
         let written = self.write(&mut batch);
         metrics::histogram!("shelfd_commit_seconds").record(began.elapsed().as_secs_f64());
         match written {
@@ -124,9 +127,10 @@ impl Journal {
     fn landed(&mut self, mut batch: Batch) {
         let progress = &self.outside.progress;
         progress.commits.fetch_add(1, Ordering::Relaxed);
-        progress.facts.fetch_add(batch.folds.len() as u64, Ordering::Relaxed);
-        let seq = self.next_seq + batch.folds.len() as u64;
-        self.shared.view.fold_all(batch.folds.drain(..), self.next_seq);
+        progress.facts.fetch_add(batch.count as u64, Ordering::Relaxed);
+        let seq = self.next_seq + batch.count as u64;
+        let folds = batch.facts.drain(..).flat_map(|(.., folds)| folds);
+        self.shared.view.fold_all(folds, self.next_seq);
         self.shared.view.set_durable(seq - 1);
         batch.marks.landed();
         self.tell(batch, &Ok(()));
@@ -173,7 +177,7 @@ impl Journal {
         };
         self.probe_at = Some(Instant::now() + PROBE_EVERY);
         self.shared.database.leave();
-        let facts = batch.folds.len() as u64;
+        let facts = batch.count as u64;
         let landed = facts > 0 && self.reopened_with(self.next_seq + facts);
         if landed {
             self.landed(batch)
