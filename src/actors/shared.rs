@@ -60,7 +60,10 @@ impl Sources {
     /// The rules for one source.
     pub fn policy(&self, source: &Id) -> Policy {
         let text = source.as_str();
-        if let Some(policy) = self.exact.get(text) {
+        // Hashing the name costs more than all else here, and few nodes have a rule for one.
+        if !self.exact.is_empty()
+            && let Some(policy) = self.exact.get(text)
+        {
             return *policy;
         }
         self.prefixes

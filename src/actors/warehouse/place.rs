@@ -13,7 +13,8 @@ use parking_lot::Mutex;
 use ractor::ActorRef;
 
 use super::super::batch::Ticket;
-use super::super::desk::Prepared;
+use super::super::desk::{Desk, Prepared};
+use super::super::draft::Draft;
 use super::super::shared::Shared;
 use super::super::sku;
 use super::{Msg, State};
@@ -100,6 +101,52 @@ impl Place {
         }
     }
 
+    /// Decides rows here, in order, into the draft of that number; nothing is left of them. A panic is the event's first: it is tried
+    /// again where it can hurt only its own SKU, what follows it waits, and the copy is lost (`false`).
+    pub(super) fn decide(
+        &mut self,
+        desk: &Desk,
+        draft: &mut Draft,
+        number: u64,
+        ticket: &Arc<Ticket>,
+        rows: &mut Vec<Prepared>,
+    ) -> bool {
+        let Copy::Here(stock) = &mut self.copy else {
+            self.wait(ticket, rows);
+            return true;
+        };
+        self.touched = number;
+        self.idle_s = 0;
+        let (mut decided, mut mark) = (0, draft.mark());
+        let whole = catch_unwind(AssertUnwindSafe(|| {
+            for prepared in &*rows {
+                desk.decide(stock, ticket, prepared, draft);
+                decided += 1;
+                mark = draft.mark();
+            }
+        }));
+        if whole.is_ok() {
+            rows.clear();
+            return true;
+        }
+        let killer = &rows[decided];
+        tracing::error!(sku = %ticket.event(killer.row).sku, "deciding an event panicked; its SKU is rebuilt and gets an actor");
+        draft.back_to(mark);
+        self.suspect = Some((killer.id, 1));
+        for prepared in rows.drain(decided..).rev() {
+            self.queue.push_front(Waiting::Row(ticket.clone(), Box::new(prepared)));
+        }
+        rows.clear();
+        self.copy = Copy::Lost;
+        false
+    }
+
+    /// Rows wait for the copy behind what waits already.
+    pub(super) fn wait(&mut self, ticket: &Arc<Ticket>, rows: &mut Vec<Prepared>) {
+        let waiting = |prepared| Waiting::Row(ticket.clone(), Box::new(prepared));
+        self.queue.extend(rows.drain(..).map(waiting));
+    }
+
     /// Whether it is awake, and its actor has done all that it was sent.
     pub(super) fn is_idle(&self) -> bool {
         let done = |awake: &Awake| awake.done.load(Ordering::Acquire) == awake.sent;
@@ -176,39 +223,12 @@ impl State {
         true
     }
 
-    /// Decides rows in place, in order. A panic here is the event's first; it is tried again where it can hurt only its own SKU,
-    /// and what follows it waits.
+    /// Decides rows in place; see [`Place::decide`].
     pub(super) fn decide_here(&mut self, sku: SkuIndex, ticket: &Arc<Ticket>, rows: &mut Vec<Prepared>) {
         let place = place_in(&mut self.places, &self.shared, sku);
-        let Copy::Here(stock) = &mut place.copy else {
-            for prepared in rows.drain(..) {
-                place.queue.push_back(Waiting::Row(ticket.clone(), Box::new(prepared)));
-            }
-            return;
-        };
-        place.touched = self.number;
-        place.idle_s = 0;
-        let (desk, draft) = (&self.desk, &mut self.draft);
-        let (mut decided, mut mark) = (0, draft.mark());
-        let whole = catch_unwind(AssertUnwindSafe(|| {
-            for prepared in &*rows {
-                desk.decide(stock, ticket, prepared, draft);
-                decided += 1;
-                mark = draft.mark();
-            }
-        }));
-        if whole.is_ok() {
-            return rows.clear();
+        if !place.decide(&self.desk, &mut self.draft, self.number, ticket, rows) {
+            self.lost.push(sku);
         }
-        let killer = &rows[decided];
-        tracing::error!(sku = %ticket.event(killer.row).sku, "deciding an event panicked; its SKU is rebuilt and gets an actor");
-        self.draft.back_to(mark);
-        place.suspect = Some((killer.id, 1));
-        for prepared in rows.drain(decided..).rev() {
-            place.queue.push_front(Waiting::Row(ticket.clone(), Box::new(prepared)));
-        }
-        rows.clear();
-        self.lose(sku);
     }
 
     /// The working copy is void: once all that was sent before is in the view, it is read from there.

@@ -1,5 +1,6 @@
 //! Rows of batches: known already? in flight? then to their SKU's place.
 
+use std::collections::hash_map::Entry;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,7 +10,7 @@ use super::super::desk::{Prepared, VoidOf, matched_of};
 use super::super::draft::SkuFact;
 use super::super::shared::Sources;
 use super::ops::{Operation, Work};
-use super::place::{Copy, Waiting};
+use super::place::{Copy, place_in};
 use super::{InFlight, State};
 use crate::domain::event::{Event, Origin, What};
 use crate::domain::fact::{Fact, Outcome};
@@ -99,21 +100,20 @@ impl State {
         if self.rows.is_empty() {
             return;
         }
-        let mut rows = std::mem::take(&mut self.rows);
-        let place = self.place(sku);
-        match place.copy {
-            Copy::Here(_) if place.queue.is_empty() => {
-                self.decide_here(sku, ticket, &mut rows);
-                self.rows = rows;
-            }
-            Copy::Awake if place.queue.is_empty() => self.forward(sku, ticket, rows),
-            _ => {
-                let waiting = |prepared| Waiting::Row(ticket.clone(), Box::new(prepared));
-                place.queue.extend(rows.into_iter().map(waiting));
-            }
-        }
         let rate = self.shared.tuning.wake_rate_per_s;
-        let place = self.place(sku);
+        let place = place_in(&mut self.places, &self.shared, sku);
+        match place.copy {
+            Copy::Awake if place.queue.is_empty() => {
+                let rows = std::mem::take(&mut self.rows);
+                return self.forward(sku, ticket, rows);
+            }
+            Copy::Here(_) if place.queue.is_empty() => {
+                if !place.decide(&self.desk, &mut self.draft, self.number, ticket, &mut self.rows) {
+                    self.lost.push(sku);
+                }
+            }
+            _ => place.wait(ticket, &mut self.rows),
+        }
         if !place.queue.is_empty() || place.is_restless(rate) {
             self.runnable.push(sku);
         }
@@ -127,18 +127,18 @@ impl State {
             event.origin.source.as_str(),
             event.origin.id.as_str(),
         );
-        if let Some(mark) = self.in_flight.get_mut(&id) {
-            mark.copies.push((ticket.clone(), row));
-            self.copies += 1;
-            return Known::Settled;
-        }
-        match self
-            .shared
-            .store
-            .known(id, &event.warehouse, &event.origin.source, &event.origin.id)
-        {
+        let place = match self.in_flight.entry(id) {
+            Entry::Vacant(place) => place,
+            Entry::Occupied(mut mark) => {
+                mark.get_mut().copies.push((ticket.clone(), row));
+                self.copies += 1;
+                return Known::Settled;
+            }
+        };
+        let origin = &event.origin;
+        match self.shared.store.known(id, &event.warehouse, &origin.source, &origin.id) {
             Ok(Memory::Nothing) => {
-                self.in_flight.insert(id, InFlight::default());
+                place.insert(InFlight::default());
                 Known::New(id)
             }
             Ok(Memory::Fact(fact)) => {

@@ -137,7 +137,7 @@ fn rarely(stock: &mut Stock, change: impl FnOnce(&mut Rare)) {
 }
 
 fn lot_mut<'a>(stock: &'a mut Stock, id: &Id) -> &'a mut Lot {
-    let at = stock.lots.binary_search_by(|lot| lot.id.cmp(id)).unwrap_or_else(|at| {
+    let at = stock.place_of(id).unwrap_or_else(|at| {
         stock.lots.insert(at, Lot::new(id.clone(), None));
         at
     });
@@ -180,7 +180,7 @@ fn amend(stock: &mut Stock, at: Time, lot: &Id, figures: [i64; 3]) {
         return;
     }
     // The lot's own id, not that of the change: a day of entries shares one text.
-    let known = stock.lots.binary_search_by(|known| known.id.cmp(lot)).ok();
+    let known = stock.place_of(lot).ok();
     let lot = known.map_or(lot, |at| &stock.lots[at].id);
     stock.book.add(at, lot, figures);
 }

@@ -168,7 +168,7 @@ fn parts(stock: &Stock, leave: &Leave<'_>, order: &[usize], room: &mut [i64], se
             continue;
         }
         rest -= units;
-        let place = stock.lots.binary_search_by(|known| known.id.cmp(lot)).ok();
+        let place = stock.place_of(lot).ok();
         let held = place.map_or(0, |i| room[i].min(units));
         if let Some(i) = place {
             room[i] -= held;

@@ -262,7 +262,16 @@ impl Stock {
 
     /// The lot of that id, when it is known. The id `""` is the stock without a lot.
     pub fn lot(&self, id: &Id) -> Option<&Lot> {
-        self.lots.binary_search_by(|lot| lot.id.cmp(id)).ok().map(|i| &self.lots[i])
+        self.place_of(id).ok().map(|i| &self.lots[i])
+    }
+
+    /// The place of a lot, or where it would stand.
+    fn place_of(&self, id: &Id) -> Result<usize, usize> {
+        // Nearly every SKU has one lot, and every event asks for it several times.
+        match &self.lots[..] {
+            [only] if only.id == *id => Ok(0),
+            lots => lots.binary_search_by(|lot| lot.id.cmp(id)),
+        }
     }
 
     /// The id `""`: the one that is known already, so that the usual event allocates nothing for it.
