@@ -6,6 +6,7 @@
 //! A [`Ticket`] is the promise of an answer. It is shared by everything that may still answer; when the last holder is gone
 //! (a dead actor, a closed mailbox) the rows without a verdict are answered as not judged, so that nobody waits for ever.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -86,16 +87,16 @@ impl Cell {
         mine && self.other.set(Box::new(verdict)).is_ok()
     }
 
-    fn verdict(&self) -> Option<Verdict> {
+    fn verdict(&self) -> Option<Cow<'_, Verdict>> {
         match self.seq.load(Ordering::Acquire) {
             0 => None,
-            OTHER => self.other.get().map(|verdict| Verdict::clone(verdict)),
-            seq => Some(Verdict::Judged {
+            OTHER => self.other.get().map(|verdict| Cow::Borrowed(&**verdict)),
+            seq => Some(Cow::Owned(Verdict::Judged {
                 outcome: Outcome::APPLIED,
                 seq,
                 version: self.version.load(Ordering::Relaxed),
                 duplicate: false,
-            }),
+            })),
         }
     }
 }
@@ -245,12 +246,23 @@ impl Batch {
         }
     }
 
-    /// Waits until every row has its verdict, and gives them in the order of the rows.
-    pub async fn verdicts(self: Arc<Batch>) -> Vec<Verdict> {
+    /// Waits until every row has its verdict.
+    pub(super) async fn judged(&self) {
         if self.open.load(Ordering::Acquire) > 0 {
             self.answered.notified().await;
         }
-        self.verdicts.iter().map(|cell| cell.verdict().unwrap_or_else(lost)).collect()
+    }
+
+    /// What became of each row, in the order of the request.
+    pub fn verdicts(&self) -> impl Iterator<Item = Cow<'_, Verdict>> {
+        self.verdicts
+            .iter()
+            .map(|cell| cell.verdict().unwrap_or_else(|| Cow::Owned(lost())))
+    }
+
+    /// The events, in the order of the request.
+    pub fn events(&self) -> &[Event] {
+        &self.events
     }
 }
 

@@ -56,7 +56,7 @@ impl Mark for Stated {
 }
 
 impl Node {
-    /// As [`Node::events_holding`]; `positions` is where their topics go on, written in the commit that completes the last of them.
+    /// As [`Node::judged`]; `positions` is where their topics go on, written in the commit that completes the last of them.
     /// Says whether it was: not when one was refused or not judged, nor when there was nothing left to commit.
     pub async fn events_reaching(&self, events: Vec<Event>, held: Held, positions: Vec<Position>) -> (Vec<Verdict>, bool) {
         if let Err(refusal) = self.room() {

@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, oneshot, watch};
 pub use super::answers::{BasketAnswer, CommandError};
 use super::answers::{Heard, Reply};
 pub use super::batch::Verdict;
-use super::batch::{Events, Held, not_durable};
+use super::batch::{Batch, Events, Held, Reach, not_durable};
 use super::draft::Draft;
 use super::once::{self, origin};
 use super::router::{Home, Router};
@@ -135,18 +135,27 @@ impl Node {
 
     /// Judges events, in their order per SKU; the verdicts come in the order of the events, when all are durable.
     pub async fn events(&self, events: Vec<Event>) -> Vec<Verdict> {
-        self.events_holding(events, None).await
-    }
-
-    /// As [`Node::events`]; `held` is let go when the work has ended, not when the caller goes away before that.
-    pub async fn events_holding(&self, events: impl Into<Events>, held: Held) -> Vec<Verdict> {
-        let events = events.into();
         if let Err(refusal) = self.room() {
             return vec![Verdict::NotJudged(refusal.into()); events.len()];
         }
-        // Counted out also when the caller goes away before the answer.
         let _inside = Underway::new(&self.inflight, events.len() as u32);
-        self.router.events(events, held).await
+        self.router.events(events.into(), None).await
+    }
+
+    /// As [`Node::events`], for at least one, and gives the events back with their verdicts. `held` is let go when the work has
+    /// ended, not when the caller goes away before that. Refused as a whole when nothing can be written at all.
+    /// The work begins with the call, and is not waited for before that.
+    pub fn judged(&self, events: Events, held: Held) -> impl Future<Output = Result<Arc<Batch>, Refusal>> + Send + '_ {
+        let begun = self.room().map(|()| {
+            // Counted out also when the caller goes away before the answer.
+            let inside = Underway::new(&self.inflight, events.len() as u32);
+            (self.router.begin(events, held, Reach::default()), inside)
+        });
+        async move {
+            let (batch, _inside) = begun?;
+            batch.judged().await;
+            Ok(batch)
+        }
     }
 
     /// Carries out a command about a reservation.

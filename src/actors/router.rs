@@ -1,5 +1,6 @@
 //! Which actor a batch goes to. Not an actor: the doors and the forwarder share it.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -86,6 +87,15 @@ impl Router {
         if events.is_empty() {
             return (Vec::new(), false);
         }
+        let batch = self.begin(events, held, reach);
+        batch.judged().await;
+        let verdicts = batch.verdicts().map(Cow::into_owned).collect();
+        (verdicts, batch.is_written())
+    }
+
+    /// Hands events, at least one, to their warehouses; see [`Batch::judged`]. Not a task's step: a future would carry the events
+    /// from level to level.
+    pub(super) fn begin(&self, events: Events, held: Held, reach: Reach) -> Arc<Batch> {
         let mut skus = Row::with_capacity(events.len());
         let mut no_room: Vec<(u32, Refusal)> = Vec::new();
         let keys = self.shared.store.view().keys();
@@ -114,9 +124,7 @@ impl Router {
                 home.put(Incoming::Events(ticket.clone(), range));
             }
         }
-        drop(ticket);
-        let verdicts = batch.clone().verdicts().await;
-        (verdicts, batch.is_written())
+        batch
     }
 }
 

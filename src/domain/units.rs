@@ -46,8 +46,9 @@ impl fmt::Display for BadId {
 }
 
 fn printable(text: &str) -> bool {
-    // ASCII, the usual case, is decided byte by byte; the rest by Unicode's own classes of what cannot be seen.
-    text.bytes().all(|b| (0x20..0x7f).contains(&b)) || text.chars().all(|c| !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
+    // ASCII, the usual case, is decided by its bytes, all of them at once; the rest by Unicode's own classes of what cannot be seen.
+    let ascii = text.bytes().fold(true, |plain, b| plain & (0x20..0x7f).contains(&b));
+    ascii || text.chars().all(|c| !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
 }
 
 impl Id {

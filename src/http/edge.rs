@@ -11,12 +11,14 @@ use std::time::Instant;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::MatchedPath;
-use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use futures_util::FutureExt;
 use tower::ServiceExt;
 
+use super::Door;
 use super::counts::count;
 use super::error::Problem;
+use super::straight::Page;
 use crate::actors::node::{Node, Readiness};
 use crate::domain::refusal::Code;
 
@@ -26,6 +28,10 @@ const MAX_URI_BYTES: usize = 8 * 1024;
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// The longest request id that is taken from a caller.
 const MAX_REQUEST_ID_BYTES: usize = 128;
+
+/// The names of the node's own headers: as texts they would be read anew for each request.
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The trace of one request, in its extensions: two headers as they stand on the wire.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +51,7 @@ impl Trace {
     /// The trace that the headers continue, or a new one (W3C Trace Context, version 00).
     fn of(headers: &HeaderMap) -> Trace {
         let received = headers
-            .get("traceparent")
+            .get(&TRACE_PARENT)
             .and_then(|value| value.to_str().ok())
             .filter(|value| valid_parent(value))
             .and_then(|value| value.as_bytes().try_into().ok());
@@ -97,15 +103,19 @@ fn valid_parent(text: &str) -> bool {
 
 /// The caller's request id, or a new UUID v7.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let given = headers.get("x-request-id").filter(|id| {
+    let given = headers.get(&REQUEST_ID).filter(|id| {
         !id.is_empty() && id.len() <= MAX_REQUEST_ID_BYTES && id.as_bytes().iter().all(|b| (0x21..0x7f).contains(b))
     });
     given.cloned().unwrap_or_else(|| {
         let ms = std::time::SystemTime::now()
             .duration_since(std::time::UNIX_EPOCH)
             .map_or(0, |since| since.as_millis() as u64);
-        let id = uuid::Builder::from_unix_timestamp_millis(ms, &rand::random()).into_uuid();
-        HeaderValue::from_str(&id.to_string()).unwrap_or(HeaderValue::from_static("-"))
+        let chance = rand::random::<u128>().to_le_bytes();
+        let chance = std::array::from_fn(|at| chance[at]);
+        let id = uuid::Builder::from_unix_timestamp_millis(ms, &chance).into_uuid();
+        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+        let text = id.hyphenated().encode_lower(&mut text);
+        HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("-"))
     })
 }
 
@@ -238,40 +248,64 @@ pub(super) async fn name_route(request: Request<Body>, next: axum::middleware::N
     response
 }
 
+/// What every connection shares: the pages, and the node behind them.
+pub(super) struct Front {
+    pub(super) router: Router,
+    pub(super) door: Door,
+}
+
 /// Answers one request: never an error, never a panic.
-pub async fn answer(router: Router, node: Node, mut request: Request<Body>) -> Result<Response<Body>, Infallible> {
+pub(super) async fn answer(front: Arc<Front>, request: Request<Body>) -> Result<Response<Body>, Infallible> {
     let began = Instant::now();
     let id = request_id(request.headers());
     let trace = Trace::of(request.headers());
     let method = request.method().clone();
-    let uri = request.uri().clone();
-    let mut response = match gate(&request, &node) {
+    let mut route = None;
+    let mut response = match gate(&request, &front.door.node) {
         Err(problem) => problem.render(trace.id()),
         Ok(()) => {
-            request.extensions_mut().insert(trace);
-            match AssertUnwindSafe(router.oneshot(request)).catch_unwind().await {
-                Ok(Ok(response)) => finished(response, uri.path(), &trace),
-                Ok(Err(never)) => match never {},
-                Err(_) => {
-                    tracing::error!(%method, path = uri.path(), trace_id = trace.id(), "a handler panicked; the request was answered with 500");
-                    Problem::new(
-                        Code::InternalError,
-                        "the node failed on this request; the log has more under the trace id",
-                    )
-                    .render(trace.id())
-                }
-            }
+            let page = Page::of(&request);
+            route = page.as_ref().map(Page::route);
+            let uri = request.uri().clone();
+            let answered = AssertUnwindSafe(routed(&front, page, request, trace)).catch_unwind();
+            answered.await.unwrap_or_else(|_| {
+                tracing::error!(%method, path = uri.path(), trace_id = trace.id(), "a handler panicked; the request was answered with 500");
+                Problem::new(
+                    Code::InternalError,
+                    "the node failed on this request; the log has more under the trace id",
+                )
+                .render(trace.id())
+            })
         }
     };
-    let route = response.extensions_mut().remove::<MatchedPath>();
-    let route = route.as_ref().map_or("unmatched", |route| route.as_str());
-    count(route, &method, response.status(), began.elapsed());
+    let matched = response.extensions_mut().remove::<MatchedPath>();
+    let matched = matched.as_ref().map(MatchedPath::as_str);
+    count(
+        matched.or(route).unwrap_or("unmatched"),
+        &method,
+        response.status(),
+        began.elapsed(),
+    );
     let headers = response.headers_mut();
-    headers.insert("x-request-id", id);
+    headers.insert(REQUEST_ID.clone(), id);
     if let Ok(parent) = HeaderValue::from_bytes(&trace.parent) {
-        headers.insert("traceparent", parent);
+        headers.insert(TRACE_PARENT.clone(), parent);
     }
     Ok(response)
+}
+
+/// The page's answer, or that of whatever page the router finds.
+async fn routed(front: &Front, page: Option<Page>, mut request: Request<Body>, trace: Trace) -> Response<Body> {
+    if let Some(page) = page {
+        let answer = page.answer(&front.door, request, &trace).await;
+        return answer.unwrap_or_else(|problem| problem.render(trace.id()));
+    }
+    let uri = request.uri().clone();
+    request.extensions_mut().insert(trace);
+    match front.router.clone().oneshot(request).await {
+        Ok(response) => finished(response, uri.path(), &trace),
+        Err(never) => match never {},
+    }
 }
 
 /// The router's own refusals and the handlers' problems become problem bodies.

@@ -2,26 +2,27 @@
 //!
 //! Verdicts are written by hand into one buffer: for a batch, building JSON values first costs more than judging the events.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use bytes::Bytes;
 
 use super::Door;
 use super::described::{EventBody, ReportBody, VerdictsBody};
 use super::edge::{Trace, asks_for};
 use super::error::{Answer, Problem, dead_letter};
 use super::{body, params::Params};
-use crate::actors::batch::Held;
+use crate::actors::batch::{Batch, Events, Held};
 use crate::actors::node::Verdict;
 use crate::domain::event::Event;
 use crate::domain::fact::Outcome;
 use crate::domain::refusal::{Code, Refusal};
-use crate::domain::units::Id;
 use crate::ingress::admission::Permit;
 use crate::ingress::decode::{Decoder, Rejected};
-use crate::ingress::rows::{Decoded, Format, decode};
+use crate::ingress::rows::{Decoded, Format, Rows, decode};
 use crate::ingress::suggest;
 
 /// Report what happened: one event, or a batch as a JSON array or NDJSON.
@@ -43,22 +44,20 @@ use crate::ingress::suggest;
     )
 )]
 pub(super) async fn report(State(door): State<Door>, request: Request<Body>) -> Answer {
+    let trace = request.extensions().get::<Trace>().copied();
+    take(&door, request, trace.as_ref()).await
+}
+
+/// As [`report`], of the trace that is given.
+pub(super) async fn take(door: &Door, request: Request<Body>, trace: Option<&Trace>) -> Answer {
     let (parts, content) = request.into_parts();
     Params::read(parts.uri.query(), &[])?;
     let format = format(&parts.headers)?;
     let ndjson = format == Format::Ndjson || asks_for(&parts.headers, "application/x-ndjson");
     let mut permit = door.valve.permit();
-    let outcome = judge(
-        &door,
-        &parts.headers,
-        content,
-        format,
-        parts.extensions.get::<Trace>(),
-        &mut permit,
-    )
-    .await;
+    let outcome = judge(door, &parts.headers, content, format, trace, &mut permit).await;
     let answer = match outcome {
-        Ok(Judged::One(ids, verdict)) => one(&ids, verdict),
+        Ok(Judged::One(batch)) => one(&batch),
         Ok(Judged::Many(rows)) => many(&rows, ndjson && !asks_for(&parts.headers, "application/json")),
         Err(problem) => Err(problem),
     };
@@ -103,17 +102,18 @@ fn format(headers: &HeaderMap) -> Answer<Format> {
     })
 }
 
-type Ids = (Id, Id);
-
-enum Row {
-    Judged(Ids, Verdict),
-    /// Refused at the door, and recorded under this sequence.
-    Rejected(Rejected, u64),
+/// What became of a request.
+enum Judged {
+    One(Arc<Batch>),
+    Many(Many),
 }
 
-enum Judged {
-    One(Ids, Verdict),
-    Many(Vec<Row>),
+/// Rows with their verdicts.
+struct Many {
+    /// Those that are events; `None`: none is.
+    batch: Option<Arc<Batch>>,
+    /// Those refused at the door, each with its place among all rows and the sequence that it is recorded under.
+    rejected: Vec<(usize, Rejected, u64)>,
 }
 
 async fn judge(
@@ -125,130 +125,152 @@ async fn judge(
     permit: &mut Permit,
 ) -> Answer<Judged> {
     let bytes = body::read(door, headers, content, permit).await?;
+    let decoded = decoded(door, bytes, format, trace.copied()).await?;
     let trace = trace.map(Trace::kept);
-    let warehouses = door.node.view().warehouses();
-    let decoded = {
-        let mut decoder = Decoder::new(&warehouses, trace);
-        decode(&bytes, format, door.options.max_rows, &mut decoder)?
-    };
-    drop(bytes);
-    let ids = |event: &Event| (event.origin.id.clone(), event.origin.source.clone());
     match decoded {
         Decoded::One(row) => {
             permit.take_events(1)?;
             let share = hand_over(door, permit);
             match *row {
-                Ok(event) => {
-                    let ids = ids(&event);
-                    let verdict = door.node.events_holding([event], held(&share)).await.pop();
-                    Ok(Judged::One(ids, verdict.unwrap_or_else(unanswered)))
-                }
+                Ok(event) => judged(door, [event].into(), &share).await.map(Judged::One),
                 Err(rejected) => {
                     let rows = std::iter::once(&rejected);
                     door.node.record_refused(rows, trace, || held(&share)).await?;
-                    Tally::default().count("refused");
+                    Tally::default().count("refused", 1);
                     Err(Refusal::clone(&rejected.refusal).into())
                 }
             }
         }
-        Decoded::Many(rows) => {
-            let good = rows.iter().filter(|row| row.is_ok()).count();
-            permit.take_events(rows.len())?;
+        Decoded::Many(Rows { events, rejected }) => {
+            permit.take_events(events.len() + rejected.len())?;
             let share = hand_over(door, permit);
-            let mut events = Vec::with_capacity(good);
-            let mut places = Vec::with_capacity(rows.len());
-            for row in rows {
-                places.push(row.map(|event| {
-                    let ids = ids(&event);
-                    events.push(event);
-                    ids
-                }));
-            }
-            let rejected = places.iter().filter_map(|place| place.as_ref().err());
-            let recorded = door.node.record_refused(rejected, trace, || held(&share));
+            let recorded = door
+                .node
+                .record_refused(rejected.iter().map(|(_, row)| row), trace, || held(&share));
             let judged = async {
                 match events.is_empty() {
-                    true => Vec::new(),
-                    false => door.node.events_holding(events, held(&share)).await,
+                    true => Ok(None),
+                    false => judged(door, events.into(), &share).await.map(Some),
                 }
             };
-            let (recorded, verdicts) = tokio::join!(recorded, judged);
-            nothing_judged(&verdicts, recorded.as_ref().err())?;
-            let (mut verdicts, mut recorded) = (verdicts.into_iter(), recorded.map(Vec::into_iter));
-            let row = |place: Result<Ids, Rejected>| match (place, &mut recorded) {
-                (Ok(ids), _) => Row::Judged(ids, verdicts.next().unwrap_or_else(unanswered)),
-                (Err(rejected), Ok(recorded)) => Row::Rejected(rejected, recorded.next().unwrap_or_default()),
-                (Err(mut rejected), Err(why)) => {
-                    *rejected.refusal = why.clone();
-                    Row::Rejected(rejected, 0)
+            let (recorded, batch) = tokio::join!(recorded, judged);
+            let batch = batch?;
+            nothing_judged(batch.as_deref(), recorded.as_ref().err())?;
+            let mut recorded = recorded.map(Vec::into_iter);
+            let rejected = rejected.into_iter().map(|(place, mut row)| match &mut recorded {
+                Ok(seqs) => (place, row, seqs.next().unwrap_or_default()),
+                Err(why) => {
+                    *row.refusal = why.clone();
+                    (place, row, 0)
                 }
-            };
-            Ok(Judged::Many(places.into_iter().map(row).collect()))
+            });
+            let rejected = rejected.collect();
+            Ok(Judged::Many(Many { batch, rejected }))
         }
     }
 }
 
-fn unanswered() -> Verdict {
-    Verdict::NotJudged(Refusal::new(Code::Overloaded, "the event was not judged; send it again").into())
+/// Bodies beyond this are decoded off the runtime's threads: ten thousand rows take as long as a single sale may wait.
+const INLINE_DECODE_BYTES: usize = 512 * 1024;
+
+/// What a body holds.
+async fn decoded(door: &Door, bytes: Bytes, format: Format, trace: Option<Trace>) -> Answer<Decoded> {
+    let (warehouses, max_rows) = (door.node.view().warehouses(), door.options.max_rows);
+    let long = bytes.len() > INLINE_DECODE_BYTES;
+    let rows = move || {
+        decode(
+            &bytes,
+            format,
+            max_rows,
+            &mut Decoder::new(&warehouses, trace.as_ref().map(Trace::kept)),
+        )
+    };
+    if !long {
+        return Ok(rows()?);
+    }
+    let rows = tokio::task::spawn_blocking(rows).await;
+    Ok(rows.map_err(|_| Problem::new(Code::InternalError, "the body could not be decoded; the log has more"))??)
+}
+
+/// Hands events to the node. When it takes none at all, the whole request is answered with the reason.
+fn judged<'d>(door: &'d Door, events: Events, share: &Arc<Permit>) -> impl Future<Output = Answer<Arc<Batch>>> + Send + use<'d> {
+    let rows = events.len() as u64;
+    let judged = door.node.judged(events, held(share));
+    async move {
+        judged.await.map_err(|refusal| {
+            Tally::default().count("not_judged", rows);
+            refusal.into()
+        })
+    }
 }
 
 /// When no event at all was judged, the whole request is answered with the reason; so is one of which nothing could be recorded.
-fn nothing_judged(verdicts: &[Verdict], unrecorded: Option<&Refusal>) -> Answer<()> {
-    if let (true, Some(why)) = (verdicts.is_empty(), unrecorded) {
-        return Err(why.clone().into());
-    }
-    let mut reasons = verdicts.iter().map(|verdict| match verdict {
-        Verdict::NotJudged(refusal) => Some(refusal),
+fn nothing_judged(batch: Option<&Batch>, unrecorded: Option<&Refusal>) -> Answer<()> {
+    let Some(batch) = batch else {
+        return unrecorded.map_or(Ok(()), |why| Err(why.clone().into()));
+    };
+    let reason = |verdict: Cow<'_, Verdict>| match &*verdict {
+        Verdict::NotJudged(refusal) => Some(Refusal::clone(refusal)),
         Verdict::Judged { .. } => None,
-    });
+    };
+    let mut reasons = batch.verdicts().map(reason);
     match reasons.next() {
-        Some(Some(first)) if reasons.all(|reason| reason.is_some()) => Err(Refusal::clone(first).into()),
+        Some(Some(first)) if reasons.all(|reason| reason.is_some()) => Err(first.into()),
         _ => Ok(()),
     }
 }
 
-fn one(ids: &Ids, verdict: Verdict) -> Answer {
-    Tally::default().count(word(&verdict));
-    match verdict {
-        Verdict::NotJudged(refusal) => Err((*refusal).into()),
+fn one(batch: &Batch) -> Answer {
+    let (Some(event), Some(verdict)) = (batch.events().first(), batch.verdicts().next()) else {
+        return Err(Problem::new(Code::InternalError, "the event was lost; send it again"));
+    };
+    Tally::default().count(word(&verdict), 1);
+    match &*verdict {
+        Verdict::NotJudged(refusal) => Err(Refusal::clone(refusal).into()),
         Verdict::Judged {
             outcome: Outcome::Refused(refusal),
             ..
-        } => Err((*refusal).into()),
+        } => Err(Refusal::clone(refusal).into()),
         Verdict::Judged {
             outcome: Outcome::DeadLetter { error },
             seq,
             ..
-        } => Err(dead_letter(&error, seq)),
+        } => Err(dead_letter(error, *seq)),
         judged => {
             let mut out = Vec::with_capacity(160);
-            write_judged(&mut out, ids, &judged, None);
+            write_judged(&mut out, ids(event), judged, None);
             Ok(json(StatusCode::OK, out, "application/json"))
         }
     }
 }
 
-fn many(rows: &[Row], ndjson: bool) -> Answer {
-    let mut out = Vec::with_capacity(rows.len() * 112 + 32);
+fn ids(event: &Event) -> (&str, &str) {
+    (event.origin.id.as_str(), event.origin.source.as_str())
+}
+
+fn many(rows: &Many, ndjson: bool) -> Answer {
+    let events = rows.batch.as_deref().map_or(&[][..], Batch::events);
+    let all = events.len() + rows.rejected.len();
+    let mut out = Vec::with_capacity(all * 112 + 32);
     if !ndjson {
         out.extend_from_slice(b"{\"verdicts\":[");
     }
     let mut refused = false;
     let mut tally = Tally::default();
-    for (at, row) in rows.iter().enumerate() {
+    let verdicts = rows.batch.iter().flat_map(|batch| batch.verdicts());
+    let mut judged = events.iter().zip(verdicts);
+    let mut rejected = rows.rejected.iter().peekable();
+    for at in 0..all {
         if at > 0 && !ndjson {
             out.push(b',');
         }
-        match row {
-            Row::Judged(ids, verdict) => {
-                tally.count(word(verdict));
-                refused |= write_judged(&mut out, ids, verdict, Some(at + 1));
-            }
-            Row::Rejected(rejected, seq) => {
-                tally.count("refused");
-                refused = true;
-                write_rejected(&mut out, rejected, *seq, at + 1);
-            }
+        if let Some((_, row, seq)) = rejected.next_if(|(place, ..)| *place == at) {
+            tally.count("refused", 1);
+            refused = true;
+            write_rejected(&mut out, row, *seq, at + 1);
+        } else if let Some((event, verdict)) = judged.next() {
+            tally.count(word(&verdict), 1);
+            refused |= write_judged(&mut out, ids(event), &verdict, Some(at + 1));
         }
         if ndjson {
             out.push(b'\n');
@@ -287,10 +309,10 @@ fn word(verdict: &Verdict) -> &'static str {
 struct Tally(Vec<(&'static str, u64)>);
 
 impl Tally {
-    fn count(&mut self, word: &'static str) {
+    fn count(&mut self, word: &'static str, rows: u64) {
         match self.0.iter_mut().find(|(there, _)| *there == word) {
-            Some((_, n)) => *n += 1,
-            None => self.0.push((word, 1)),
+            Some((_, n)) => *n += rows,
+            None => self.0.push((word, rows)),
         }
     }
 }
@@ -314,9 +336,22 @@ fn write_text(out: &mut Vec<u8>, text: &str) {
     }
 }
 
-fn write_number(out: &mut Vec<u8>, name: &str, n: u64) {
-    use std::io::Write;
-    let _ = write!(out, ",\"{name}\":{n}");
+const SEQ: &[u8] = b",\"seq\":";
+
+/// Writes a number after its name, which is given with all that stands around it (`,"seq":`).
+fn write_number(out: &mut Vec<u8>, name: &[u8], mut n: u64) {
+    out.extend_from_slice(name);
+    // Digit by digit: the formatter's machinery costs more than the rest of a verdict.
+    let (mut digits, mut from) = ([0; 20], 20);
+    loop {
+        from -= 1;
+        digits[from] = b'0' + (n % 10) as u8;
+        n /= 10;
+        if n == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[from..]);
 }
 
 fn write_ids(out: &mut Vec<u8>, id: Option<&str>, source: Option<&str>) {
@@ -331,8 +366,8 @@ fn write_ids(out: &mut Vec<u8>, id: Option<&str>, source: Option<&str>) {
 }
 
 /// Writes the verdict of a row that was handed to the node; says whether it is a refusal.
-fn write_judged(out: &mut Vec<u8>, ids: &Ids, verdict: &Verdict, row: Option<usize>) -> bool {
-    write_ids(out, Some(ids.0.as_str()), Some(ids.1.as_str()));
+fn write_judged(out: &mut Vec<u8>, (id, source): (&str, &str), verdict: &Verdict, row: Option<usize>) -> bool {
+    write_ids(out, Some(id), Some(source));
     out.extend_from_slice(b"\"verdict\":\"");
     let (outcome, seq, version, duplicate) = match verdict {
         Verdict::NotJudged(refusal) => {
@@ -354,13 +389,13 @@ fn write_judged(out: &mut Vec<u8>, ids: &Ids, verdict: &Verdict, row: Option<usi
     out.extend_from_slice(outcome.word().as_bytes());
     out.push(b'"');
     if seq > 0 {
-        write_number(out, "seq", seq);
+        write_number(out, SEQ, seq);
     }
-    write_number(out, "version", version);
+    write_number(out, b",\"version\":", version);
     match outcome {
         Outcome::Applied { found, expired_lot } => {
             if *found > 0 {
-                write_number(out, "found", found.unsigned_abs());
+                write_number(out, b",\"found\":", found.unsigned_abs());
             }
             if let Some(lot) = expired_lot {
                 out.extend_from_slice(b",\"expired_lot\":");
@@ -382,7 +417,7 @@ fn write_rejected(out: &mut Vec<u8>, rejected: &Rejected, seq: u64, row: usize) 
     write_ids(out, rejected.id.as_deref(), rejected.source.as_deref());
     out.extend_from_slice(b"\"verdict\":\"refused\"");
     if seq > 0 {
-        write_number(out, "seq", seq);
+        write_number(out, SEQ, seq);
     }
     write_problem(out, &rejected.refusal, Some(row));
     out.push(b'}');
@@ -400,7 +435,7 @@ fn write_problem(out: &mut Vec<u8>, refusal: &Refusal, row: Option<usize>) {
 /// One verdict as a JSON value, for the dead letters' replay.
 pub(super) fn verdict_value(id: &str, source: &str, verdict: &Verdict) -> serde_json::Value {
     let mut out = Vec::new();
-    write_judged(&mut out, &(Id::trusted(id), Id::trusted(source)), verdict, None);
+    write_judged(&mut out, (id, source), verdict, None);
     serde_json::from_slice(&out).unwrap_or_default()
 }
 
@@ -409,10 +444,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-
-    fn ids() -> Ids {
-        (Id::trusted("e \"1\""), Id::trusted("wms/7"))
-    }
+    use crate::domain::units::Id;
 
     #[test]
     fn verdicts_are_json_in_the_order_of_the_rows() {
@@ -427,22 +459,18 @@ mod tests {
             expired_lot: Some(Id::trusted("L2")),
         };
         let refusal = Refusal::field(Code::UnitMismatch, "/data/unit", "the SKU is counted in g");
-        let rows = [
-            Row::Judged(ids(), judged(applied, false)),
-            Row::Judged(ids(), judged(Outcome::APPLIED, true)),
-            Row::Judged(ids(), judged(Outcome::Refused(refusal.into()), false)),
-            Row::Rejected(Refusal::new(Code::MalformedRow, "the row is not JSON").into(), 7),
+        let verdicts = [
+            judged(applied, false),
+            judged(Outcome::APPLIED, true),
+            judged(Outcome::Refused(refusal.into()), false),
         ];
-        let mut out = Vec::new();
-        for (at, row) in rows.iter().enumerate() {
-            out.push(if at == 0 { b'[' } else { b',' });
-            match row {
-                Row::Judged(ids, verdict) => {
-                    write_judged(&mut out, ids, verdict, Some(at + 1));
-                }
-                Row::Rejected(rejected, seq) => write_rejected(&mut out, rejected, *seq, at + 1),
-            }
+        let mut out = vec![b'['];
+        for (at, verdict) in verdicts.iter().enumerate() {
+            write_judged(&mut out, ("e \"1\"", "wms/7"), verdict, Some(at + 1));
+            out.push(b',');
         }
+        let malformed = Refusal::new(Code::MalformedRow, "the row is not JSON");
+        write_rejected(&mut out, &malformed.into(), 7, 4);
         out.push(b']');
         let written: Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(

@@ -18,11 +18,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use xxhash_rust::xxh3::xxh3_64;
 
+use self::edge::Front;
 use crate::actors::node::Node;
 use crate::ingress::admission::Valve;
 
 mod availability;
 mod body;
+mod calendars;
 mod catalogue;
 mod changes;
 mod counts;
@@ -44,6 +46,7 @@ mod server;
 mod settings;
 pub mod shape;
 mod skus;
+mod straight;
 mod warehouses;
 mod watched;
 
@@ -204,7 +207,7 @@ pub fn document() -> Document {
     described().into_openapi()
 }
 
-fn router(node: Node, options: Arc<HttpOptions>, shutdown: watch::Receiver<bool>) -> Router {
+fn front(node: Node, options: Arc<HttpOptions>, shutdown: watch::Receiver<bool>) -> Front {
     let (routes, document) = described().split_for_parts();
     let document: Arc<str> = document.to_json().unwrap_or_default().into();
     let status = node.status();
@@ -224,17 +227,18 @@ fn router(node: Node, options: Arc<HttpOptions>, shutdown: watch::Receiver<bool>
     }));
     let docs = utoipa_swagger_ui::SwaggerUi::new("/docs").config(utoipa_swagger_ui::Config::from("/openapi.json"));
     let docs: Router<Door> = docs.into();
-    routes
+    let router = routes
         .route("/openapi.json", get(health::openapi))
         .merge(docs)
         .route_layer(axum::middleware::from_fn(edge::name_route))
-        .with_state(door)
+        .with_state(door.clone());
+    Front { router, door }
 }
 
 /// Serves the API on a listener until `shutdown` turns true; what was taken is finished, within the time limit.
 pub async fn serve(listener: TcpListener, node: Node, options: HttpOptions, shutdown: watch::Receiver<bool>) -> io::Result<()> {
-    let router = router(node.clone(), Arc::new(options.clone()), shutdown.clone());
-    server::run(listener, router, node, options, shutdown).await
+    let front = front(node, Arc::new(options.clone()), shutdown.clone());
+    server::run(listener, front, options, shutdown).await
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -17,10 +16,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::edge::Front;
 use super::linger::Lingering;
 use super::watched::{Activity, Inside, Watched};
 use super::{HttpOptions, edge};
-use crate::actors::node::Node;
 
 /// HTTP/2 streams of one connection at once.
 const MAX_STREAMS: u32 = 256;
@@ -35,14 +34,13 @@ const MAX_H2_HEAD_BYTES: u32 = 256 * 1024;
 /// Accepts until told to stop, then finishes what was taken, within the time limit.
 pub(super) async fn run(
     listener: TcpListener,
-    router: Router,
-    node: Node,
+    front: Front,
     options: HttpOptions,
     mut shutdown: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let places = places(options.max_connections);
     let all = u32::try_from(places.available_permits()).unwrap_or(u32::MAX);
-    let options = Arc::new(options);
+    let (front, options) = (Arc::new(front), Arc::new(options));
     let builder = Arc::new(builder());
     loop {
         let accepted = tokio::select! {
@@ -65,8 +63,8 @@ pub(super) async fn run(
             continue;
         };
         let _ = stream.set_nodelay(true);
-        let (router, node, options, builder) = (router.clone(), node.clone(), options.clone(), builder.clone());
-        tokio::spawn(connection(stream, place, router, node, options, builder, shutdown.clone()));
+        let (front, options, builder) = (front.clone(), options.clone(), builder.clone());
+        tokio::spawn(connection(stream, place, front, options, builder, shutdown.clone()));
     }
     drop(listener);
     if timeout(options.finish_within, places.acquire_many(all)).await.is_err() {
@@ -136,8 +134,7 @@ fn builder() -> auto::Builder<TokioExecutor> {
 async fn connection(
     stream: TcpStream,
     place: OwnedSemaphorePermit,
-    router: Router,
-    node: Node,
+    front: Arc<Front>,
     options: Arc<HttpOptions>,
     builder: Arc<auto::Builder<TokioExecutor>>,
     mut shutdown: watch::Receiver<bool>,
@@ -151,7 +148,7 @@ async fn connection(
         let options = options.clone();
         service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
             let inside = Inside::new(&activity);
-            let answer = edge::answer(router.clone(), node.clone(), lingering(request, &options));
+            let answer = edge::answer(front.clone(), lingering(request, &options));
             async move {
                 let answered = answer.await;
                 drop(inside);

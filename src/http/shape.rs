@@ -7,6 +7,8 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+pub use super::calendars::{calendar, time};
+
 use crate::domain::available::{available, buffer_of};
 use crate::domain::fact::{Account, Change, Fact, Outcome, Subject};
 use crate::domain::reservation::Reservation;
@@ -56,23 +58,9 @@ impl From<[i64; 7]> for Accounts {
     }
 }
 
-/// An instant in a warehouse's zone, RFC 3339 with milliseconds.
-pub fn time(at: Time, calendar: &Calendar) -> String {
-    let stamp = jiff::Timestamp::from_millisecond(at.0).unwrap_or(jiff::Timestamp::MAX);
-    stamp
-        .to_zoned_datetime(calendar.zone().clone())
-        .strftime("%Y-%m-%dT%H:%M:%S%.3f%:z")
-        .to_string()
-}
-
 /// A day as `2026-12-01`.
 pub fn day(day: Day) -> Option<String> {
     date_of(day).map(|date| date.to_string())
-}
-
-/// A warehouse's calendar; a zone that this node's tables have lost is shown as UTC.
-pub fn calendar(warehouse: &Warehouse) -> Calendar {
-    Calendar::new(&warehouse.time_zone).unwrap_or_else(Calendar::utc)
 }
 
 /// One lot of a SKU.

@@ -6,6 +6,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
+use axum::response::IntoResponse;
 
 use super::error::Answer;
 use super::params::{Params, Segments, sealed};
@@ -69,11 +70,11 @@ pub(super) async fn list(State(door): State<Door>, uri: Uri, segments: Segments<
     for (id, index) in &keys {
         last = Some(id);
         let stock = view.read(*index, |stock, seq| {
-            stock.filter(|stock| filter.lets(stock)).map(|stock| (stock.clone(), seq))
+            stock
+                .filter(|stock| filter.lets(stock))
+                .map(|stock| shape::sku(&warehouse, id, stock, seq, now))
         });
-        if let Some((stock, seq)) = stock {
-            items.push(shape::sku(&warehouse, id, &stock, seq, now));
-        }
+        items.extend(stock);
         if items.len() == limit {
             break;
         }
@@ -91,17 +92,27 @@ pub(super) async fn list(State(door): State<Door>, uri: Uri, segments: Segments<
         ("known_at" = Option<String>, Query, description = "Recorded time: what the node knew then")),
     responses((status = 200, description = "The SKU", body = described::NowOrThen), (status = 404, description = "`unknown_warehouse`, `unknown_sku`", content_type = "application/problem+json"),
         (status = 410, description = "`history_gone`", content_type = "application/problem+json")))]
-pub(super) async fn show(State(door): State<Door>, uri: Uri, segments: Segments<2>) -> Answer<axum::response::Response> {
+pub(super) async fn show(State(door): State<Door>, uri: Uri, segments: Segments<2>) -> Answer {
     let Segments([w, s]) = segments;
-    use axum::response::IntoResponse;
     let params = Params::read(uri.query(), &["as_of", "known_at"])?;
     let (as_of, known_at) = (params.time("as_of")?, params.time("known_at")?);
+    if as_of.is_none() && known_at.is_none() {
+        return now(&door, &w, &s);
+    }
     let warehouse = door.warehouse(&w)?;
     let (sku, index) = door.sku(&warehouse, &s)?;
-    if as_of.is_some() || known_at.is_some() {
-        return Ok(Json(history::then(&door, &warehouse, &sku, index, as_of, known_at).await?).into_response());
-    }
-    let view = door.node.view();
-    let (stock, seq) = view.read(index, |stock, seq| (stock.cloned().unwrap_or_default(), seq));
-    Ok(Json(shape::sku(&warehouse, &sku, &stock, seq, door.node.now())).into_response())
+    Ok(Json(history::then(&door, &warehouse, &sku, index, as_of, known_at).await?).into_response())
+}
+
+/// What is true now about one SKU.
+pub(super) fn now(door: &Door, w: &str, s: &str) -> Answer {
+    let warehouse = door.warehouse(w)?;
+    let (sku, index) = door.sku(&warehouse, s)?;
+    let now = door.node.now();
+    // Shaped where it lies: a copy would be as long a look, and takes the recent book along.
+    let shaped = door.node.view().read(index, |stock, seq| {
+        stock.map(|stock| shape::sku(&warehouse, &sku, stock, seq, now))
+    });
+    let none = || shape::sku(&warehouse, &sku, &Stock::default(), 0, now);
+    Ok(Json(shaped.unwrap_or_else(none)).into_response())
 }

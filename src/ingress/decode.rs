@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use super::fingerprint::{self, Scratch};
 use super::scalar::Scalar;
+use super::scan;
 use super::wire::{Attribute, Envelope, Field, Lot, Row};
 use super::{check, suggest};
 use crate::domain::event::{Event, Inside, LotRef, Origin, ReturnTo, StreamPosition, What};
@@ -78,10 +79,25 @@ impl<'w> Decoder<'w> {
 
     /// The event of one row's JSON text.
     pub fn row(&mut self, text: &str) -> Result<Event, Rejected> {
+        if let Some((event, end)) = self.usual(text, 0)
+            && text.as_bytes()[end..]
+                .iter()
+                .all(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'))
+        {
+            return event;
+        }
         match serde_json::from_str::<Row<'_>>(text) {
             Ok(row) => self.parsed(row),
             Err(error) => Err(malformed_row(&error.to_string()).into()),
         }
+    }
+
+    /// The event of the usual row that begins at a place in a text, and the place after it; `None`: serde must read it.
+    pub(super) fn usual(&mut self, text: &str, at: usize) -> Option<(Result<Event, Rejected>, usize)> {
+        let mut envelope = Envelope::default();
+        let end = scan::envelope(text, at, &mut envelope)?;
+        let event = self.event(&envelope).map_err(|refusal| self.rejected(&envelope, refusal));
+        Some((event, end))
     }
 
     /// The event of a row that is JSON.
@@ -174,8 +190,13 @@ impl<'w> Decoder<'w> {
         {
             return Ok(last.clone());
         }
-        let asked = check::id(value, "/data/warehouse")?;
-        let Some((known, _)) = self.warehouses.get_key_value(asked.as_str()) else {
+        // A known one is an id without looking: nothing has to be made of the text.
+        let known = match value {
+            Scalar::Text(text) => self.warehouses.get_key_value(&**text),
+            _ => None,
+        };
+        let Some((known, _)) = known else {
+            let asked = check::id(value, "/data/warehouse")?;
             return Err(Refusal::field(
                 Code::UnknownWarehouse,
                 "/data/warehouse",
@@ -191,7 +212,7 @@ impl<'w> Decoder<'w> {
     }
 
     fn origin(&self, row: &Envelope<'_>, id: Id, source: Id) -> Result<Origin, Refusal> {
-        let trace = check::optional_text(row.attribute(Attribute::Trace), "/traceparent")?;
+        let trace = check::short_text(row.attribute(Attribute::Trace), "/traceparent")?;
         Ok(Origin {
             source,
             id,

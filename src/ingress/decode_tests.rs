@@ -39,7 +39,7 @@ fn refused(text: &str, code: Code, field: &str) -> String {
 
 fn many(body: &[u8], format: Format) -> Result<Vec<Result<Event, Rejected>>, Refusal> {
     match decode(body, format, 10_000, &mut Decoder::new(&warehouses(), None))? {
-        Decoded::Many(rows) => Ok(rows),
+        Decoded::Many(rows) => Ok(rows.into_iter().collect()),
         Decoded::One(event) => Ok(vec![*event]),
     }
 }

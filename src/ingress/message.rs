@@ -85,7 +85,7 @@ impl Message {
         };
         match decoded {
             Ok(Decoded::One(row)) => vec![*row],
-            Ok(Decoded::Many(rows)) => rows,
+            Ok(Decoded::Many(rows)) => rows.into_iter().collect(),
             Err(refusal) => vec![Err(refusal.into())],
         }
     }

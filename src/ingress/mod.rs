@@ -11,5 +11,6 @@ pub mod inflate;
 pub mod message;
 pub mod rows;
 mod scalar;
+mod scan;
 pub mod suggest;
 mod wire;

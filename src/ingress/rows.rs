@@ -30,7 +30,51 @@ pub enum Decoded {
     /// One event, to be answered as itself.
     One(Box<Result<Event, Rejected>>),
     /// Rows, to be answered one by one in their order.
-    Many(Vec<Result<Event, Rejected>>),
+    Many(Rows),
+}
+
+/// Rows of a body. Events lie side by side as the node takes them: one that was handed from list to list was copied four times.
+#[derive(Debug, Default)]
+pub struct Rows {
+    /// The events, in their order.
+    pub events: Vec<Event>,
+    /// The rows between them that are none, by their place among all rows.
+    pub rejected: Vec<(usize, Rejected)>,
+}
+
+impl Rows {
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.events.len() + self.rejected.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn push(&mut self, row: Result<Event, Rejected>) {
+        match row {
+            Ok(event) => self.events.push(event),
+            Err(rejected) => self.rejected.push((self.len(), rejected)),
+        }
+    }
+}
+
+impl IntoIterator for Rows {
+    type Item = Result<Event, Rejected>;
+    type IntoIter = Box<dyn Iterator<Item = Result<Event, Rejected>>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        let all = self.len();
+        let (mut events, mut rejected) = (self.events.into_iter(), self.rejected.into_iter().peekable());
+        Box::new(
+            (0..all).filter_map(move |place| match rejected.next_if(|(of, _)| *of == place) {
+                Some((_, rejected)) => Some(Err(rejected)),
+                None => events.next().map(Ok),
+            }),
+        )
+    }
 }
 
 fn not_json(error: impl std::fmt::Display) -> Refusal {
@@ -76,6 +120,11 @@ pub fn decode(body: &[u8], format: Format, max_rows: usize, decoder: &mut Decode
 
 fn single(body: &[u8], decoder: &mut Decoder<'_>) -> Result<Result<Event, Rejected>, Refusal> {
     let text = std::str::from_utf8(body).map_err(not_json)?;
+    if let Some((event, end)) = decoder.usual(text, 0)
+        && skip_space(body, end) == body.len()
+    {
+        return Ok(event.map_err(|rejected| rejected.of_text(body)));
+    }
     let row = serde_json::from_str::<Row<'_>>(text).map_err(not_json)?;
     Ok(decoder.parsed(row).map_err(|mut rejected| {
         // JSON it is, so it is a wrong value and not a broken one.
@@ -86,9 +135,9 @@ fn single(body: &[u8], decoder: &mut Decoder<'_>) -> Result<Result<Event, Reject
     }))
 }
 
-fn ndjson(body: &[u8], max_rows: usize, decoder: &mut Decoder<'_>) -> Result<Vec<Result<Event, Rejected>>, Refusal> {
+fn ndjson(body: &[u8], max_rows: usize, decoder: &mut Decoder<'_>) -> Result<Rows, Refusal> {
     let whole = std::str::from_utf8(body).ok();
-    let mut rows = Vec::new();
+    let mut rows = Rows::default();
     let mut take = |row: Result<Event, Rejected>| {
         rows.push(row);
         if rows.len() > max_rows {
@@ -121,24 +170,26 @@ fn bytes_row(row: &[u8], decoder: &mut Decoder<'_>) -> Result<Event, Rejected> {
     event.map_err(|rejected| rejected.of_text(row))
 }
 
-fn array(body: &[u8], max_rows: usize, decoder: &mut Decoder<'_>) -> Result<Vec<Result<Event, Rejected>>, Refusal> {
+fn array(body: &[u8], max_rows: usize, decoder: &mut Decoder<'_>) -> Result<Rows, Refusal> {
     let text = std::str::from_utf8(body).ok();
-    let mut rows = Vec::new();
+    let mut rows = Rows::default();
     let mut at = skip_space(body, 0) + 1;
     if body.get(skip_space(body, at)) == Some(&b']') {
         at = skip_space(body, at) + 1;
     } else {
         loop {
-            let (row, end) = match text.and_then(|text| parse_at(text, at)) {
-                Some((row, end)) => {
-                    let event = decoder.parsed(row).map_err(|rejected| rejected.of_text(&body[at..end]));
-                    (event, end)
-                }
+            let (row, end) = match text.and_then(|text| row_at(text, at, decoder)) {
+                Some((event, end)) => (event.map_err(|rejected| rejected.of_text(&body[at..end])), end),
                 None => {
                     let end = row_end(body, at).map_err(|why| not_json(format!("in row {}: {why}", rows.len() + 1)))?;
                     (bytes_row(&body[at..end], decoder), end)
                 }
             };
+            if rows.is_empty() {
+                // The others are about as long as the first. A list that grows copies all its events each time.
+                let others = (body.len() - end) / (end - at).max(1);
+                rows.events.reserve(1 + others.min(max_rows));
+            }
             rows.push(row);
             if rows.len() > max_rows {
                 return Err(too_many(max_rows));
@@ -155,12 +206,19 @@ fn array(body: &[u8], max_rows: usize, decoder: &mut Decoder<'_>) -> Result<Vec<
     Ok(rows)
 }
 
-/// The value that begins here and the place of the `,` or `]` after it; `None` when it has to be looked at more closely.
-fn parse_at(text: &str, at: usize) -> Option<(Row<'_>, usize)> {
+/// The row that begins here and the place of the `,` or `]` after it; `None` when it has to be looked at more closely.
+fn row_at(text: &str, at: usize, decoder: &mut Decoder<'_>) -> Option<(Result<Event, Rejected>, usize)> {
+    let delimited = |end: usize| {
+        let end = skip_space(text.as_bytes(), end);
+        matches!(text.as_bytes().get(end), Some(b',' | b']')).then_some(end)
+    };
+    if let Some((event, end)) = decoder.usual(text, at) {
+        return Some((event, delimited(end)?));
+    }
     let mut stream = Deserializer::from_str(text.get(at..)?).into_iter::<Row<'_>>();
     let row = stream.next()?.ok()?;
-    let end = skip_space(text.as_bytes(), at + stream.byte_offset());
-    matches!(text.as_bytes().get(end), Some(b',' | b']')).then_some((row, end))
+    let end = delimited(at + stream.byte_offset())?;
+    Some((decoder.parsed(row), end))
 }
 
 /// The place of the `,` or `]` that ends a row which is no JSON, found by brackets and quotes alone.

@@ -8,6 +8,8 @@ pub mod decode;
 mod fingerprint;
 #[path = "../../../src/ingress/scalar.rs"]
 mod scalar;
+#[path = "../../../src/ingress/scan.rs"]
+mod scan;
 #[path = "../../../src/ingress/suggest.rs"]
 pub mod suggest;
 #[path = "../../../src/ingress/wire.rs"]

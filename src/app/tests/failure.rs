@@ -172,7 +172,7 @@ async fn a_share_of_the_valve_is_held_until_the_work_ends_though_the_caller_has_
     let house = house_on(&Arc::default(), takes_its_time).await;
     let share = Arc::new(());
     let held = Some(Box::new(share.clone()) as Box<dyn std::any::Any + Send + Sync>);
-    let mut call = Box::pin(house.node.events_holding(vec![receipt("r", "A", 1)], held));
+    let mut call = Box::pin(house.node.judged(vec![receipt("r", "A", 1)].into(), held));
     assert!(futures_util::poll!(call.as_mut()).is_pending());
     drop(call);
     assert_eq!(Arc::strong_count(&share), 2, "the event is still inside");
