@@ -16,6 +16,7 @@ use crate::domain::warehouse::Calendar;
 
 use super::gate::{self, Admitted};
 use super::leave::{Leave, Pick, Short, leave};
+use super::quick::quick;
 use super::settle::finish;
 use super::{Stock, arrive, count, snapshot, stream, transfer, void};
 
@@ -100,6 +101,11 @@ pub struct Decision {
 /// Decides an event about one SKU. `None`: the SKU is not known in this warehouse. A sale that names a basket is decided
 /// here as a plain sale; the basket's part is `reservation`'s.
 pub fn decide(stock: Option<&Stock>, event: &Event, voided: Voided<'_>, ctx: &Context<'_>) -> Decision {
+    quick(stock, event, ctx).unwrap_or_else(|| at_length(stock, event, voided, ctx))
+}
+
+/// As [`decide`], rule by rule.
+pub(super) fn at_length(stock: Option<&Stock>, event: &Event, voided: Voided<'_>, ctx: &Context<'_>) -> Decision {
     judge(stock, event, voided, ctx).unwrap_or_else(|refusal| Decision {
         outcome: Outcome::Refused(refusal.into()),
         business: event.time.unwrap_or(ctx.now),

@@ -51,6 +51,7 @@ mod evolve;
 pub(in crate::domain) mod gate;
 pub(in crate::domain) mod late;
 pub(in crate::domain) mod leave;
+mod quick;
 pub(in crate::domain) mod settle;
 mod snapshot;
 mod stream;

@@ -15,7 +15,7 @@ use super::gate::Admitted;
 use super::{Lot, Stock, stream, transfer};
 
 /// So many entries, lots or transfers must be past before they are forgotten.
-const ENOUGH: usize = 32;
+pub(super) const ENOUGH: usize = 32;
 
 /// Makes a decision of an admitted event's outcome: what was learned, what it does, where its stream stands, what follows.
 pub(in crate::domain) fn finish(
@@ -57,7 +57,8 @@ pub(in crate::domain) fn settle(stock: &Stock, changes: &mut Changes, business: 
     Ok(())
 }
 
-fn bounds(stock: &Stock, changes: &[Change]) -> Result<(), Overflow> {
+/// Refuses changes by which an account, or what is owed, would leave its bounds.
+pub(super) fn bounds(stock: &Stock, changes: &[Change]) -> Result<(), Overflow> {
     let mut accounts = stock.accounts();
     let mut owed = stock.owed;
     for change in changes {

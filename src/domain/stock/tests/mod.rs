@@ -18,6 +18,7 @@ use crate::domain::refusal::{Code, Refusal};
 use crate::domain::units::{Day, Id, Time, Unit};
 use crate::domain::warehouse::Calendar;
 
+use super::decide::at_length;
 use super::{Context, Decision, Limits, Policy, Stock, Voided, check, decide, evolve};
 
 /// 2026-11-22, the day on which all tests play, in UTC.
@@ -178,7 +179,10 @@ impl Shelf {
             limits: &self.limits,
             unit: None,
         };
-        decide(self.stock.as_ref(), event, voided, &ctx)
+        let decision = decide(self.stock.as_ref(), event, voided, &ctx);
+        let at_length = at_length(self.stock.as_ref(), event, voided, &ctx);
+        assert_eq!(decision, at_length, "the short way and the long one part at {event:?}");
+        decision
     }
 
     /// Lets an event happen; what must always hold is checked after it, and that the state is the fold of its facts.
@@ -327,5 +331,36 @@ impl Shelf {
             },
         });
         self.stock = Some(stock);
+    }
+}
+
+/// The tests above hold every decision to the long way's; this one says that the usual event does not take it.
+#[test]
+fn the_usual_event_is_decided_in_a_few_steps() {
+    let shelf = Shelf::with(10);
+    let (calendar, limits) = (Calendar::utc(), Limits::default());
+    let ctx = Context {
+        now: shelf.now,
+        today: calendar.day_of(shelf.now),
+        calendar: &calendar,
+        policy: Policy::default(),
+        limits: &limits,
+        unit: None,
+    };
+    let of_a_lot = |mut event: Event| {
+        let (id, expires_on) = (id("A"), None);
+        event.lot = Some(LotRef { id, expires_on });
+        event
+    };
+    for (event, usual) in [
+        (receipt(5), true),
+        (sale(10), true),
+        (sale(3).at("11:00"), true),
+        (sale(11), false),
+        (count(10), false),
+        (of_a_lot(sale(1)), false),
+    ] {
+        let quick = super::quick::quick(shelf.stock.as_ref(), &event, &ctx);
+        assert_eq!(quick.is_some(), usual, "{event:?}");
     }
 }
