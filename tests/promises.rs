@@ -24,6 +24,7 @@ mod http2;
 mod import;
 mod json_suite;
 mod kafka;
+mod linearizable;
 mod model;
 mod offer;
 mod online_retail;

@@ -156,7 +156,7 @@ impl Draft {
         self.push(folded)
     }
 
-    /// Adds a reservation's fact.
+    /// Adds a reservation's fact. The facts of its lines follow, and [`Draft::lines_follow`] says how many.
     pub fn reservation(&mut self, what: &str, business: Time, recorded: Time, origin: &Origin, after: &Arc<Reservation>) {
         let parts = FactParts {
             warehouse: self.warehouse.as_str(),
@@ -174,6 +174,7 @@ impl Draft {
         let fold = Fold::Reservation {
             warehouse: self.warehouse.clone(),
             reservation: Arc::clone(after),
+            lines: 0,
         };
         self.push(Folded {
             fold,
@@ -183,6 +184,17 @@ impl Draft {
             keep_forever: false,
             noted: None,
         });
+    }
+
+    /// All facts after the newest one of a reservation are of its lines: they are seen together with it, or not at all.
+    pub fn lines_follow(&mut self) {
+        let reservation = |folded: &Folded| matches!(folded.fold, Fold::Reservation { .. });
+        if let Some(place) = self.folds.iter().rposition(reservation) {
+            let following = (self.folds.len() - place - 1) as u32;
+            if let Fold::Reservation { lines, .. } = &mut self.folds[place].fold {
+                *lines = following;
+            }
+        }
     }
 
     /// Adds a fact about something else than a SKU or a reservation, described by the caller.

@@ -48,6 +48,8 @@ pub enum Fold {
         warehouse: Id,
         /// The reservation, shared with whoever decided about it.
         reservation: Arc<Reservation>,
+        /// How many of the facts that follow are of its lines: they become visible together with it.
+        lines: u32,
     },
     /// A warehouse, as it is from now on.
     Warehouse(Box<Warehouse>),

@@ -1,7 +1,7 @@
 //! The fold of the journal, in memory: what is true and durable, readable by anybody without asking an actor.
 //!
-//! Written by the journal's thread alone, after each commit; a reader waits at most for the fold of one fact, never for a
-//! commit. Decided but not yet durable state lives with the actors and never here. Asking the actors for reads was rejected:
+//! Written by the journal's thread alone, after each commit; a reader waits at most for the fold of one fact or of one basket, never
+//! for a commit. A basket is folded as one: a reader who has seen one of its lines sees all of them. Decided but not yet durable state lives with the actors and never here. Asking the actors for reads was rejected:
 //! a read would then queue behind writes, and would show what a power cut takes back.
 
 mod baskets;
@@ -9,6 +9,7 @@ mod cells;
 mod keys;
 mod rows;
 mod walk;
+mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -32,6 +33,7 @@ use super::remembered::{self, Generation, Why};
 use baskets::Baskets;
 pub(crate) use cells::Cells;
 pub use keys::{Keys, TooManySkus};
+use whole::Whole;
 
 /// The SKUs and the reservations of one warehouse.
 #[derive(Default)]
@@ -247,8 +249,11 @@ impl View {
 /// The fold. Only the journal's thread calls these, and the start before that thread exists.
 impl View {
     /// Folds durable facts, which their deciders have described: the first has the sequence `seq`, the others follow.
+    ///
+    /// A reservation and its lines are folded as one: whoever has seen one of them sees all.
     pub(crate) fn fold_all(&self, facts: impl Iterator<Item = Folded>, mut seq: u64) {
         let mut generation = None;
+        let mut whole = Whole::default();
         for folded in facts {
             // A sealed one remembers by itself.
             if generation
@@ -260,8 +265,22 @@ impl View {
             if let Some(generation) = &generation {
                 self.remember(generation, &folded, seq);
             }
-            self.fold_state(folded, seq);
+            match whole.take(folded, seq) {
+                Some(alone) => self.fold_state(alone, seq),
+                None if whole.is_complete() => self.fold_whole(&mut whole),
+                None => {}
+            }
             seq += 1;
+        }
+        // A basket whose facts are fewer than it said is folded all the same.
+        self.fold_whole(&mut whole);
+    }
+
+    /// Puts a new SKU into its warehouse's list.
+    fn name(&self, sku: SkuIndex) {
+        if let Some((warehouse, name)) = self.keys.names(sku) {
+            let shelf = self.shelf_or_new(warehouse.as_str());
+            shelf.skus.write().insert(name, sku);
         }
     }
 
@@ -283,13 +302,14 @@ impl View {
                     evolve(stock, &changes, business, folded.recorded);
                     stock.version = version;
                 });
-                if new && let Some((warehouse, name)) = self.keys.names(sku) {
-                    let shelf = self.shelf_or_new(warehouse.as_str());
-                    shelf.skus.write().insert(name, sku);
+                if new {
+                    self.name(sku);
                 }
             }
             Fold::Sku { .. } => {}
-            Fold::Reservation { warehouse, reservation } => {
+            Fold::Reservation {
+                warehouse, reservation, ..
+            } => {
                 let id = reservation.id.clone();
                 let shelf = self.shelf_or_new(warehouse.as_str());
                 if shelf.baskets.write().put(reservation, seq) {
@@ -341,6 +361,8 @@ impl View {
             Subject::Reservation(reservation) => Fold::Reservation {
                 warehouse: fact.warehouse,
                 reservation: Arc::from(reservation),
+                // Nobody looks while the journal is read back.
+                lines: 0,
             },
             Subject::Warehouse(warehouse) => Fold::Warehouse(warehouse),
             Subject::Catalogue { sku, entry } => Fold::Catalogue { sku, entry },

@@ -18,3 +18,4 @@ pub mod events;
 pub mod http;
 pub mod kafka;
 pub mod node;
+pub mod torture;

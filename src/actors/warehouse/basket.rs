@@ -147,6 +147,7 @@ impl State {
             };
             self.write_sku(&sku, said, outcome, changes, borrowed);
         }
+        borrowed.draft.lines_follow();
         self.keep_basket(&after);
         after
     }
@@ -248,6 +249,9 @@ impl State {
             kept = told_again(&basket, after, event);
         }
         desk.conclude(stock, ticket, prepared, decision, kept.as_ref(), &mut borrowed.draft);
+        if after.is_some() {
+            borrowed.draft.lines_follow();
+        }
         // Last, since nothing of an operation that panics may stay.
         if let Some(after) = after {
             self.keep_basket(&after);

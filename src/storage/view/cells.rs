@@ -1,9 +1,9 @@
 //! The committed state of every SKU, by index: written by the journal's thread alone, read by anybody.
 //!
 //! A reader locks one of 64 shards for as long as it looks at one SKU, and the journal's thread for as long as it folds one
-//! fact: nobody waits for a commit. A persistent map was rejected: it copies on every fact what a lock of 50 ns protects.
+//! fact, or of one basket: nobody waits for a commit. A persistent map was rejected: it copies on every fact what a lock of 50 ns protects.
 
-use parking_lot::RwLock;
+use parking_lot::{RwLock, RwLockWriteGuard};
 
 use crate::domain::stock::Stock;
 use crate::storage::append::SkuIndex;
@@ -22,6 +22,40 @@ type Shard = RwLock<Vec<Option<Box<Cell>>>>;
 /// All cells, sharded by index.
 pub(crate) struct Cells {
     shards: Box<[Shard]>,
+}
+
+/// Some shards that nobody else can look at; in the order of their numbers.
+pub(crate) struct Locked<'a> {
+    shards: Vec<(usize, RwLockWriteGuard<'a, Vec<Option<Box<Cell>>>>)>,
+}
+
+impl Locked<'_> {
+    /// As [`Cells::fold`], for one of the SKUs that were named.
+    pub(crate) fn fold(&mut self, index: SkuIndex, seq: u64, change: impl FnOnce(&mut Stock)) -> bool {
+        let (shard, at) = (index.0 as usize % SHARDS, index.0 as usize / SHARDS);
+        let place = self.shards.binary_search_by_key(&shard, |(number, _)| *number);
+        let place = place.expect("a SKU is folded under the lock that was taken for it");
+        fold(&mut self.shards[place].1, at, seq, change)
+    }
+}
+
+fn fold(shard: &mut Vec<Option<Box<Cell>>>, at: usize, seq: u64, change: impl FnOnce(&mut Stock)) -> bool {
+    if shard.len() <= at {
+        shard.resize_with(at + 1, || None);
+    }
+    let new = shard[at].is_none();
+    let cell = shard[at].get_or_insert_with(|| {
+        Box::new(Cell {
+            stock: Stock::default(),
+            seq: 0,
+            saved: 0,
+        })
+    });
+    if seq > cell.seq {
+        change(&mut cell.stock);
+        cell.seq = seq;
+    }
+    new
 }
 
 impl Cells {
@@ -48,23 +82,18 @@ impl Cells {
     /// Changes a SKU by the fact `seq`, unless that fact is in it already. Says whether the SKU is new.
     pub(crate) fn fold(&self, index: SkuIndex, seq: u64, change: impl FnOnce(&mut Stock)) -> bool {
         let (shard, at) = self.place(index);
-        let mut shard = shard.write();
-        if shard.len() <= at {
-            shard.resize_with(at + 1, || None);
+        fold(&mut shard.write(), at, seq, change)
+    }
+
+    /// Keeps every reader away from some SKUs until what is given back is gone.
+    pub(crate) fn lock(&self, skus: impl Iterator<Item = SkuIndex>) -> Locked<'_> {
+        let mut shards: Vec<usize> = skus.map(|sku| sku.0 as usize % SHARDS).collect();
+        shards.sort_unstable();
+        shards.dedup();
+        let shards = shards.into_iter().map(|shard| (shard, self.shards[shard].write()));
+        Locked {
+            shards: shards.collect(),
         }
-        let new = shard[at].is_none();
-        let cell = shard[at].get_or_insert_with(|| {
-            Box::new(Cell {
-                stock: Stock::default(),
-                seq: 0,
-                saved: 0,
-            })
-        });
-        if seq > cell.seq {
-            change(&mut cell.stock);
-            cell.seq = seq;
-        }
-        new
     }
 
     /// Puts a SKU as a snapshot row has it.
