@@ -4,73 +4,146 @@
 //! A page lost with the machine's power is the storage tests' matter, on a disk that forgets; here the process alone dies.
 
 #[path = "crash/clerk.rs"]
-mod clerk;
+pub mod clerk;
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::harness::events::check_invariants;
 use crate::harness::http::Http;
 use crate::harness::node::{Node, wait_until};
+use crate::harness::torture;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 
 use clerk::{Clerk, Deed, Deeds, End, SKUS};
 
-const KILLS: u64 = 6;
-const CLERKS: u64 = 4;
+/// Kills of one node in an ordinary run, and in a long one, where many nodes follow each other: a record that grows for ever would
+/// test the reader of records.
+const KILLS: u64 = 15;
+const KILLS_OF_A_NODE: u64 = 25;
+const CLERKS: u64 = 16;
 const OPENING: i64 = 1_000_000;
 
 #[test]
 fn every_answered_event_has_its_effect_exactly_once_after_kill_9_at_random_moments() {
-    let seed = std::env::var("SHELFD_TEST_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or(0x5E1F_D001);
+    let seed = torture::seed();
     println!("SHELFD_TEST_SEED={seed} repeats this run's choices");
+    let kills = torture::cases(KILLS, 1_000);
+    for first in (0..kills).step_by(KILLS_OF_A_NODE as usize) {
+        let lives = KILLS_OF_A_NODE.min(kills - first);
+        survive(seed.wrapping_add(first << 16), lives);
+        if torture::tortured() {
+            eprintln!("killed: {} of {kills}", first + lives);
+        }
+    }
+    torture::report("killed", kills, 0);
+}
+
+/// One node, killed at the end of each of its lives.
+fn survive(seed: u64, lives: u64) {
     let mut random = StdRng::seed_from_u64(seed);
     let mut node = Node::builder().config("[storage]\nsnapshot_interval_s = 1\n").start();
     let mut deeds = Deeds::default();
     open(&node, &mut deeds);
-    for life in 0..KILLS {
-        let answered = AtomicUsize::new(0);
-        let target = random.random_range(40..400);
-        let work = std::thread::scope(|scope| {
-            let threads = (0..CLERKS)
-                .map(|n| {
-                    let clerk = Clerk::new(node.client(), seed ^ (life * CLERKS + n + 1), format!("{life}.{n}"));
-                    let answered = &answered;
-                    scope.spawn(move || clerk.work_until_the_node_dies(answered))
-                })
-                .collect::<Vec<_>>();
-            wait_until("the clerks' answers", || answered.load(Ordering::Relaxed) >= target);
-            node.kill();
-            threads
-                .into_iter()
-                .map(|thread| thread.join().expect("a clerk"))
-                .collect::<Vec<_>>()
-        });
-        work.into_iter().for_each(|work| deeds.extend(work));
+    for life in 0..lives {
+        let mut news = work_until(&node.client(), seed, life, random.random_range(30..250), || node.kill());
         node.restart();
-        answered_events_stand(&node, &deeds);
-        answered_baskets_stand(&node, &deeds);
-        settle_what_was_not_answered(&node, &mut deeds);
+        answered_events_stand(&node, &news);
+        answered_baskets_stand(&node, &news);
+        settle_what_was_not_answered(&node, &mut news);
+        deeds.extend(news);
         stock_is_what_was_done(&node, &deeds);
     }
     let unsettled = deeds.baskets.values().filter(|basket| basket.end.is_none()).count();
-    println!(
-        "{} events, {} baskets ({unsettled} held)",
-        deeds.events.len(),
-        deeds.baskets.len()
-    );
+    let (events, baskets) = (deeds.events.len(), deeds.baskets.len());
+    println!("{events} events, {baskets} baskets ({unsettled} held)");
+    answered_events_stand(&node, &deeds);
+    answered_baskets_stand(&node, &deeds);
     ledgers_name_every_event_once(&node, &deeds);
     assert!(node.terminate().success(), "{}", node.log());
     node.restart();
     stock_is_what_was_done(&node, &deeds);
 }
 
-fn open(node: &Http, deeds: &mut Deeds) {
+/// All clerks at once, until so many answers are there; then the node dies under them.
+pub fn work_until(node: &Http, seed: u64, life: u64, target: usize, kill: impl FnOnce()) -> Deeds {
+    let answered = AtomicUsize::new(0);
+    let work = std::thread::scope(|scope| {
+        let threads = (0..CLERKS)
+            .map(|n| {
+                let clerk = Clerk::new(node.clone(), seed ^ (life * CLERKS + n + 1), format!("{life}.{n}"));
+                let answered = &answered;
+                scope.spawn(move || clerk.work_until_the_node_dies(answered))
+            })
+            .collect::<Vec<_>>();
+        wait_until("the clerks' answers", || answered.load(Ordering::Relaxed) >= target);
+        kill();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("a clerk"))
+            .collect::<Vec<_>>()
+    });
+    let mut deeds = Deeds::default();
+    work.into_iter().for_each(|work| deeds.extend(work));
+    deeds
+}
+
+/// What the comparison says of a record with a lie in it.
+fn finds(what: &str, node: &Http, deeds: &Deeds) {
+    let compared = catch_unwind(AssertUnwindSafe(|| {
+        answered_events_stand(node, deeds);
+        answered_baskets_stand(node, deeds);
+        stock_is_what_was_done(node, deeds);
+        ledgers_name_every_event_once(node, deeds);
+    }));
+    assert!(compared.is_err(), "{what} was not found");
+}
+
+#[test]
+fn the_comparison_finds_a_lost_event_a_doubled_one_and_a_basket_that_is_not_as_it_was_answered() {
+    let mut node = Node::start();
+    let mut deeds = Deeds::default();
+    open(&node, &mut deeds);
+    let news = work_until(&node.client(), torture::seed(), 0, 200, || node.kill());
+    node.restart();
+    deeds.extend(news);
+    settle_what_was_not_answered(&node, &mut deeds);
+    answered_events_stand(&node, &deeds);
+    answered_baskets_stand(&node, &deeds);
+    stock_is_what_was_done(&node, &deeds);
+
+    // An answer that the node does not know: what a lost event is to its sender.
+    let mut lost = clerk::told("never-sent", "sale", SKUS[0], 1);
+    lost.answer = Some(json!({"id": "never-sent", "verdict": "applied", "seq": 1, "version": 1}));
+    deeds.events.insert("never-sent".to_owned(), lost);
+    finds("a lost event", &node, &deeds);
+    // That comparison has sent it; now it is the other way round: an effect that nobody knows of.
+    let doubled = deeds.events.remove("never-sent").expect("it was put there");
+    finds("an event that nobody sent", &node, &deeds);
+    deeds.events.insert("never-sent".to_owned(), doubled);
+
+    let basket = deeds
+        .baskets
+        .values_mut()
+        .find(|basket| basket.end_answered)
+        .expect("a basket that ended");
+    let end = basket.end.take();
+    finds("a basket that is not as it was answered", &node, &deeds);
+    let basket = deeds
+        .baskets
+        .values_mut()
+        .find(|basket| basket.end_answered)
+        .expect("it is still there");
+    basket.end = end;
+    node.post("/v1/events", &crate::harness::events::event("again", "sale", SKUS[1], 1))
+        .expect_status(200);
+    finds("an event with a second effect under another id", &node, &deeds);
+}
+
+pub fn open(node: &Http, deeds: &mut Deeds) {
     let mut events = BTreeMap::new();
     for sku in SKUS {
         // The last SKU is scarce, so that baskets compete for it.
@@ -87,7 +160,7 @@ fn open(node: &Http, deeds: &mut Deeds) {
 }
 
 /// Sends them again: each must be known, with the answer that it got.
-fn answered_events_stand(node: &Http, deeds: &Deeds) {
+pub fn answered_events_stand(node: &Http, deeds: &Deeds) {
     let answered = deeds.events.values().filter(|deed| deed.answer.is_some()).collect::<Vec<_>>();
     for some in answered.chunks(2_000) {
         let events = some.iter().map(|deed| deed.event.clone()).collect::<Vec<_>>();
@@ -103,7 +176,7 @@ fn answered_events_stand(node: &Http, deeds: &Deeds) {
 }
 
 /// A basket is as it was last answered, unless something was asked of it that was not answered.
-fn answered_baskets_stand(node: &Http, deeds: &Deeds) {
+pub fn answered_baskets_stand(node: &Http, deeds: &Deeds) {
     for (id, basket) in &deeds.baskets {
         let Some(held) = &basket.answer else { continue };
         let now = node
@@ -137,7 +210,7 @@ fn whole(basket: &Value) {
 }
 
 /// Sends again what got no answer, as every client must: afterwards it is known what became of it.
-fn settle_what_was_not_answered(node: &Http, deeds: &mut Deeds) {
+pub fn settle_what_was_not_answered(node: &Http, deeds: &mut Deeds) {
     let (mut landed, mut lost) = (0, 0);
     for deed in deeds.events.values_mut().filter(|deed| deed.answer.is_none()) {
         let verdict = node.post("/v1/events", &deed.event).expect_status(200).json();
@@ -181,7 +254,7 @@ fn settle_what_was_not_answered(node: &Http, deeds: &mut Deeds) {
 }
 
 /// Every account is the sum of what was done: nothing lost, nothing twice.
-fn stock_is_what_was_done(node: &Http, deeds: &Deeds) {
+pub fn stock_is_what_was_done(node: &Http, deeds: &Deeds) {
     for sku in SKUS {
         let mut expected = BTreeMap::from([("supply", 0), ("demand", 0), ("waste", 0)]);
         for Deed { event, .. } in deeds.events.values().filter(|deed| deed.event["data"]["sku"] == sku) {
@@ -215,7 +288,7 @@ fn stock_is_what_was_done(node: &Http, deeds: &Deeds) {
 }
 
 /// The ledger has one applied fact for each event, and its versions go down one by one.
-fn ledgers_name_every_event_once(node: &Http, deeds: &Deeds) {
+pub fn ledgers_name_every_event_once(node: &Http, deeds: &Deeds) {
     for sku in SKUS {
         let facts = node.list(&format!("/v1/warehouses/main/skus/{sku}/ledger?limit=1000"));
         for pair in facts.windows(2) {

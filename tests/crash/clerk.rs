@@ -115,7 +115,7 @@ impl Clerk {
             let done = match self.random.random_range(0..10) {
                 0..3 => self.tell(1),
                 3..5 => {
-                    let rows = self.random.random_range(2..60);
+                    let rows = self.random.random_range(2..20);
                     self.tell(rows)
                 }
                 5..8 => self.hold(),
