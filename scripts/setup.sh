@@ -4,10 +4,11 @@
 # What is missing is installed when it may be (root, or sudo without a password), and otherwise named with the one command that
 # installs it. Says nothing when nothing is missing. Debian's own cargo is too old for this edition, so it is not an alternative.
 #
-#   scripts/setup.sh [broker] [counter] [peers]
+#   scripts/setup.sh [broker] [plug] [counter] [clock] [peers]
 #
-# `counter` is what the tests count instructions with, `peers` what the bench runs beside the node. Neither is needed to build: what
-# cannot be installed is named, and its part is left out.
+# `plug` is the emulated machine of `make torture`. `counter` is what the tests count instructions with, `clock` what makes a clock
+# lie to the node, `peers` what the bench runs beside the node. These three are not needed to build: what cannot be installed is
+# named, and its part is left out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -43,6 +44,11 @@ if asked broker; then
     command -v openssl >/dev/null || packages+=(openssl)
     python3 -m venv --help >/dev/null 2>&1 || packages+=(python3-venv) # a reader with a real client library
 fi
+if asked plug; then
+    command -v debootstrap >/dev/null || packages+=(debootstrap)
+    command -v qemu-system-x86_64 >/dev/null || packages+=(qemu-system-x86)
+    command -v mke2fs >/dev/null || packages+=(e2fsprogs)
+fi
 export PATH="$HOME/.cargo/bin:$PATH"
 if ! command -v rustup >/dev/null && ! command -v curl >/dev/null; then
     packages+=(curl ca-certificates) # rustup's installer comes by https
@@ -67,6 +73,9 @@ fi
 wanted=()
 if asked counter; then
     command -v valgrind >/dev/null || wanted+=(valgrind)
+fi
+if asked clock; then
+    command -v faketime >/dev/null || wanted+=(faketime)
 fi
 if asked peers; then
     compgen -G '/usr/lib/postgresql/*/bin/pgbench' >/dev/null || wanted+=(postgresql)

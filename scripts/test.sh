@@ -5,7 +5,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$HOME/.cargo/bin:$PATH"
 
-scripts/setup.sh broker counter || { echo "0 passed, 1 failed (setup)"; exit 1; }
+scripts/setup.sh broker counter clock || { echo "0 passed, 1 failed (setup)"; exit 1; }
 
 failed_steps=()
 notes=()

@@ -19,7 +19,7 @@ use crate::actors::tree::{Plan, Tree};
 use crate::actors::warehouse::judge;
 use crate::config::{Config, Invalid, KeepIds};
 use crate::domain::stock::{self, Limits, Policy};
-use crate::domain::units::Id;
+use crate::domain::units::{Id, Time};
 use crate::domain::warehouse::{Channel, Warehouse};
 use crate::http::{self, HttpOptions};
 use crate::ingress::admission::Valve;
@@ -36,6 +36,11 @@ mod tests;
 const BACKLOG: u32 = 4_096;
 /// How long a stop waits for what was taken.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
+
+/// No clock that is right says less: the first day of the year in which this was written, UTC.
+const EARLIEST: Time = Time(1_767_225_600_000);
+/// A restart right after the last fact may find the clock a little behind it.
+const BEHIND_WORTH_TELLING_S: i64 = 60;
 
 /// Why the node did not start, or did not go on.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +63,9 @@ pub enum Failure {
     /// What is said of Kafka cannot be meant.
     #[error(transparent)]
     Kafka(#[from] crate::kafka::Trouble),
+    /// The clock has never been set, and the store cannot tell the time either.
+    #[error("the clock says {0}, which is before this version was made")]
+    Clock(String),
     /// A part of the node could not be started, or failed for good.
     #[error("the node cannot go on: {0}")]
     Broken(String),
@@ -127,6 +135,30 @@ async fn upkeep(prometheus: Arc<telemetry::Metrics>) {
         every.tick().await;
         prometheus.upkeep();
     }
+}
+
+/// The wall clock; before 1970 it is as good as 1970.
+fn wall() -> Time {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Time(since.map_or(0, |since| since.as_millis() as i64))
+}
+
+/// Refuses to begin at a time that cannot be: what is stamped then is forgotten when the clock is set, ids first. A store that has
+/// facts knows better than such a clock: the node goes on from the newest of them.
+fn told_the_time(wall: Time, newest: Option<Time>) -> Result<(), Failure> {
+    let newest = newest.unwrap_or(Time(0));
+    if wall.max(newest) < EARLIEST {
+        let said = jiff::Timestamp::from_millisecond(wall.0).map_or_else(|_| wall.0.to_string(), |time| time.to_string());
+        return Err(Failure::Clock(said));
+    }
+    let behind_s = (newest.0 - wall.0) / 1_000;
+    if behind_s > BEHIND_WORTH_TELLING_S {
+        tracing::warn!(
+            behind_s,
+            "the clock is behind the newest time in the journal; the node goes on from that time"
+        );
+    }
+    Ok(())
 }
 
 /// Waits for a signal, for whoever asks it to leave, or for the tree to give up.
@@ -227,6 +259,8 @@ impl House {
         let (directory, options) = (config.node.data_dir.clone(), store_options(config));
         let store = tokio::task::spawn_blocking(move || Store::open(&directory, options));
         let store = store.await.map_err(|error| Failure::Broken(error.to_string()))??;
+        let newest = store.newest_recorded().map_err(|error| Failure::Broken(error.to_string()))?;
+        told_the_time(wall(), newest)?;
         House::start_judging(config, store, decide, judge).await
     }
 

@@ -14,6 +14,7 @@ mod bench;
 mod changes;
 mod cli;
 mod cli_answers;
+mod clocks;
 mod contract;
 mod crash;
 mod dead_letters;

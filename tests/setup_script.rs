@@ -113,19 +113,35 @@ fn a_broker_needs_java_and_only_for_tests() {
 }
 
 #[test]
+fn the_plug_needs_an_emulator_and_only_for_the_long_tests() {
+    let machine = [ORDINARY_USER, COMPILER, TOOLCHAIN, BUILDS[0], BUILDS[1]];
+    let output = setup_for(
+        &["plug"],
+        &[&machine[..], &[("apt-get", "exit 0"), ("sudo", "exit 1")]].concat(),
+    );
+    assert_eq!(output.status.code(), Some(69));
+    let said = said(&output);
+    assert!(
+        said.contains("install -y --no-install-recommends debootstrap qemu-system-x86 e2fsprogs\n"),
+        "{said}"
+    );
+}
+
+#[test]
 fn what_is_good_to_have_is_named_and_does_not_stop_the_tests() {
     let machine = [ORDINARY_USER, COMPILER, TOOLCHAIN, BUILDS[0], BUILDS[1]];
     let output = setup_for(
-        &["counter"],
+        &["counter", "clock"],
         &[&machine[..], &[("apt-get", "echo touched"), ("sudo", "exit 1")]].concat(),
     );
     assert!(output.status.success(), "{}", said(&output));
     assert!(
-        said(&output).contains("sudo apt-get install -y --no-install-recommends valgrind\n"),
+        said(&output).contains("sudo apt-get install -y --no-install-recommends valgrind faketime\n"),
         "{}",
         said(&output)
     );
-    let there = setup_for(&["counter"], &[&machine[..], &[("valgrind", "exit 0")]].concat());
+    let tools = [("valgrind", "exit 0"), ("faketime", "exit 0")];
+    let there = setup_for(&["counter", "clock"], &[&machine[..], &tools].concat());
     assert_eq!((there.status.code(), said(&there).as_str()), (Some(0), ""));
 }
 

@@ -100,6 +100,10 @@ fn of_app(failure: app::Failure) -> Failure {
             Some("shelfd check --kafka looks at everything about the broker"),
         ),
         app::Failure::Telemetry(_) => (Code::Configuration, None),
+        app::Failure::Clock(_) => (
+            Code::TryAgain,
+            Some("set the clock (timedatectl set-ntp true, or date --set), then start the node again"),
+        ),
         app::Failure::Broken(_) => (
             Code::Unavailable,
             Some("the log says what failed; the service manager starts the node again"),
