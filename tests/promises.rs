@@ -29,6 +29,7 @@ mod linearizable;
 mod model;
 mod offer;
 mod online_retail;
+mod plug;
 mod readme;
 mod refused_rows;
 mod restart;
