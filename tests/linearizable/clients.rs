@@ -162,7 +162,7 @@ impl<'a> Client<'a> {
         let (generation, http) = street.node.lock().expect("nobody panicked").clone();
         Client {
             street,
-            random: StdRng::seed_from_u64(street.seed ^ (number + 1) << 40),
+            random: StdRng::seed_from_u64(street.seed ^ ((number + 1) << 40)),
             generation,
             http,
         }

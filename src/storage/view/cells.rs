@@ -17,7 +17,8 @@ struct Cell {
     saved: u64,
 }
 
-type Shard = RwLock<Vec<Option<Box<Cell>>>>;
+type Slots = Vec<Option<Box<Cell>>>;
+type Shard = RwLock<Slots>;
 
 /// All cells, sharded by index.
 pub(crate) struct Cells {
@@ -26,7 +27,7 @@ pub(crate) struct Cells {
 
 /// Some shards that nobody else can look at; in the order of their numbers.
 pub(crate) struct Locked<'a> {
-    shards: Vec<(usize, RwLockWriteGuard<'a, Vec<Option<Box<Cell>>>>)>,
+    shards: Vec<(usize, RwLockWriteGuard<'a, Slots>)>,
 }
 
 impl Locked<'_> {
@@ -39,7 +40,7 @@ impl Locked<'_> {
     }
 }
 
-fn fold(shard: &mut Vec<Option<Box<Cell>>>, at: usize, seq: u64, change: impl FnOnce(&mut Stock)) -> bool {
+fn fold(shard: &mut Slots, at: usize, seq: u64, change: impl FnOnce(&mut Stock)) -> bool {
     if shard.len() <= at {
         shard.resize_with(at + 1, || None);
     }

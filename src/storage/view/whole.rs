@@ -76,3 +76,99 @@ impl View {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::domain::fact::{Change, Changes};
+    use crate::domain::reservation::{Reservation, State};
+    use crate::domain::units::{Id, Time};
+    use crate::storage::append::SkuIndex;
+
+    const LINES: usize = 1_000;
+
+    fn folded(fold: Fold, version: u64) -> Folded {
+        Folded {
+            fold,
+            recorded: Time(version as i64),
+            id: None,
+            voids: None,
+            keep_forever: false,
+            noted: None,
+        }
+    }
+
+    /// A basket that says how many lines follow, and its lines.
+    fn basket(skus: &[SkuIndex], version: u64, lines: u32) -> Vec<Folded> {
+        let reservation = Reservation {
+            id: Id::trusted("o-1"),
+            channel: Id::trusted("default"),
+            state: State::Held,
+            version,
+            request: version,
+            extended: None,
+            lines: Vec::new(),
+            created: Time(1),
+            expires: None,
+            end: None,
+        };
+        let head = Fold::Reservation {
+            warehouse: Id::trusted("main"),
+            reservation: Arc::new(reservation),
+            lines,
+        };
+        let line = |sku: &SkuIndex| Fold::Sku {
+            sku: *sku,
+            version,
+            changes: Changes::from_iter([Change::CountDue(true)]),
+            business: Time(1),
+        };
+        let folds = std::iter::once(head).chain(skus.iter().map(line));
+        folds.map(|fold| folded(fold, version)).collect()
+    }
+
+    /// Whether a reader who looks at the basket, at its first line and then at its last one ever finds the later look the older.
+    fn torn(lines: u32, rounds: u64) -> bool {
+        let view = View::new(LINES, 18, 0);
+        let skus: Vec<SkuIndex> = (0..LINES)
+            .map(|n| view.keys().intern_known("main", &format!("s{n}")))
+            .collect();
+        let (done, torn) = (AtomicBool::new(false), AtomicBool::new(false));
+        let version = |sku: SkuIndex| view.read(sku, |stock, _| stock.map_or(0, |stock| stock.version));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let basket = view.reservation("main", "o-1").map_or(0, |basket| basket.version);
+                    let first = version(skus[0]);
+                    let last = version(skus[LINES - 1]);
+                    if first < basket || last < first {
+                        torn.store(true, Ordering::Relaxed);
+                    }
+                }
+            });
+            let mut seq = 1;
+            for round in 1..=rounds {
+                view.fold_all(basket(&skus, round, lines).into_iter(), seq);
+                seq += LINES as u64 + 1;
+                if torn.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        torn.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn a_basket_is_seen_whole_or_not_at_all() {
+        assert!(!torn(LINES as u32, 300));
+    }
+
+    #[test]
+    fn lines_that_are_folded_one_by_one_are_seen_torn() {
+        assert!(torn(0, 20_000), "the test above would see nothing");
+    }
+}
