@@ -18,7 +18,7 @@ use crate::harness::node::{Node, wait_until};
 /// Clients at once.
 pub const CLIENTS: u64 = 16;
 /// Calls that each makes.
-const CALLS: usize = 8;
+const CALLS: usize = 6;
 /// SKUs of a shop; the first two share baskets, and so do the others.
 pub const SKUS: usize = 4;
 /// Baskets of a shop, which several clients ask for.
