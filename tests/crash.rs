@@ -34,13 +34,11 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(600);
 fn every_answered_event_has_its_effect_exactly_once_after_kill_9_at_random_moments() {
     let seed = torture::seed();
     println!("SHELFD_TEST_SEED={seed} repeats this run's choices");
-    let kills = torture::cases(KILLS, 1_000);
+    let (kills, begun) = (torture::cases(KILLS, 1_000), Instant::now());
     for first in (0..kills).step_by(KILLS_OF_A_NODE as usize) {
         let lives = KILLS_OF_A_NODE.min(kills - first);
         survive(seed.wrapping_add(first << 16), lives);
-        if torture::tortured() {
-            eprintln!("killed: {} of {kills}", first + lives);
-        }
+        torture::progress("killed", first + lives, begun);
     }
     torture::report("killed", kills, 0);
 }

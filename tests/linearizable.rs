@@ -16,6 +16,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -87,7 +88,7 @@ fn the_checker_agrees_with_every_verdict_on_recorded_histories() {
 
 #[test]
 fn every_history_of_sixteen_clients_has_an_order_also_across_kill_9() {
-    let histories = torture::cases(200, 5_000);
+    let (histories, begun) = (torture::cases(200, 5_000), Instant::now());
     let (mut calls, mut kills) = (0, 0);
     for first in (0..histories).step_by(HISTORIES_OF_A_NODE as usize) {
         let mut node = Node::start();
@@ -98,9 +99,7 @@ fn every_history_of_sixteen_clients_has_an_order_also_across_kill_9() {
             (calls, kills) = (calls + history.len(), kills + u64::from(kill));
         }
         assert!(node.terminate().success(), "{}", node.log());
-        if torture::tortured() {
-            eprintln!("linearizable: {} of {histories}", histories.min(first + HISTORIES_OF_A_NODE));
-        }
+        torture::progress("linearizable", histories.min(first + HISTORIES_OF_A_NODE), begun);
     }
     println!("{histories} histories, {calls} calls, {kills} kills");
     torture::report("linearizable", histories, 0);

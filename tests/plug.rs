@@ -146,7 +146,7 @@ impl Drop for Machine {
 
 /// Cuts the power under load, again and again, and compares each time what stands with what was answered.
 fn pull(machine: &mut dyn Powered, cuts: u64, answers: usize) {
-    let mut deeds = Deeds::default();
+    let (mut deeds, begun) = (Deeds::default(), Instant::now());
     open(&machine.client(), &mut deeds);
     for cut in 0..cuts {
         let client = machine.client();
@@ -158,6 +158,7 @@ fn pull(machine: &mut dyn Powered, cuts: u64, answers: usize) {
         settle_what_was_not_answered(&client, &mut news);
         deeds.extend(news);
         stock_is_what_was_done(&client, &deeds);
+        torture::progress("plug", cut + 1, begun);
     }
     let client = machine.client();
     answered_events_stand(&client, &deeds);

@@ -1,5 +1,7 @@
 //! How long the long tests run: a little in `make test`, and as long as it takes in `make torture`.
 
+use std::time::Instant;
+
 /// So many cases in an ordinary run, and so many where `SHELFD_TORTURE` is set, which `make torture` does. `SHELFD_TORTURE_CASES`
 /// asks for another number, to try one of them out.
 pub fn cases(usual: u64, torture: u64) -> u64 {
@@ -14,6 +16,13 @@ pub fn cases(usual: u64, torture: u64) -> u64 {
 /// Whether this is a long run.
 pub fn tortured() -> bool {
     std::env::var_os("SHELFD_TORTURE").is_some()
+}
+
+/// A line of progress, in a long run only.
+pub fn progress(name: &str, cases: u64, begun: Instant) {
+    if tortured() {
+        eprintln!("{name}: {cases} cases in {} s", begun.elapsed().as_secs());
+    }
 }
 
 /// The line that `make torture` gathers into its table.
