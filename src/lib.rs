@@ -9,6 +9,7 @@ pub mod http;
 pub mod ingress;
 pub mod kafka;
 pub mod metrics;
+mod planted;
 pub mod storage;
 pub mod systemd;
 pub mod telemetry;

@@ -7,11 +7,13 @@ use std::time::{Duration, Instant};
 use crate::harness::disk::Disk;
 use crate::harness::events::{check_invariants, event};
 use crate::harness::http::{Answer, Http};
-use crate::harness::node::{Node, NodeBuilder, wait_until};
+use crate::harness::node::{Node, NodeBuilder, shelfd_within, wait_until};
 use serde_json::{Value, json};
 
 /// How soon after there is room events must be taken again.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(5);
+/// How soon a stop must be over.
+const STOP: Duration = Duration::from_secs(10);
 const ROWS: usize = 200;
 
 /// A node on the disk, which keeps nothing in reserve, so that the disk itself has to say no.
@@ -136,10 +138,17 @@ fn a_node_on_a_full_disk_stops_well_and_starts_again_to_tell_what_it_knows() {
     let stop = Instant::now();
     let status = node.terminate();
     assert!(
-        status.success() && stop.elapsed() < SOON,
+        status.success() && stop.elapsed() < STOP,
         "{status} after {:?}",
         stop.elapsed()
     );
+    // What it left can be verified where it is.
+    let verified = shelfd_within(&disk.within())
+        .arg("verify")
+        .arg(data(&disk))
+        .output()
+        .expect("it runs");
+    assert_eq!(verified.status.code(), Some(0), "{verified:?}");
     // It starts all the same, and tells what it knows.
     let node = on(&disk).start_unready();
     wait_until("the first answer", || node.get("/v1/warehouses/main/skus").status == 200);
@@ -150,6 +159,35 @@ fn a_node_on_a_full_disk_stops_well_and_starts_again_to_tell_what_it_knows() {
     disk.clear();
     soon_taken(&node, refused);
     assert_eq!(units(&node), units_of(refused + 1));
+}
+
+#[test]
+fn what_is_kept_in_reserve_is_enough_to_stop_with_a_whole_snapshot() {
+    let Some(disk) = Disk::of_mib(48, "a stop on a disk that has only the reserve left") else {
+        return;
+    };
+    let mut node = on(&disk).env("SHELFD__STORAGE__RESERVE_BYTES", "16777216").start();
+    assert!(taken(&node.post_ndjson("/v1/events", &batch(0))));
+    disk.fill_but(8 << 20);
+    wait_until("new events to be refused", || {
+        !taken(&node.post_ndjson("/v1/events", &batch(1)))
+    });
+    let refused = node.post("/v1/events", &event("one", "sale", "sku-1", 1));
+    refused.expect_problem(507, "storage_full");
+    node.get("/v1/warehouses/main/skus/sku-1/ledger").expect_status(200);
+    let before = units(&node);
+    assert!(node.terminate().success(), "{}", node.log());
+    assert!(!node.log().contains("snapshot was not written"), "{}", node.log());
+    let verified = shelfd_within(&disk.within())
+        .arg("verify")
+        .arg(data(&disk))
+        .output()
+        .expect("it runs");
+    assert_eq!(verified.status.code(), Some(0), "{verified:?}");
+    disk.clear();
+    node.restart();
+    assert_eq!(units(&node), before);
+    soon_taken(&node, 1);
 }
 
 #[test]

@@ -109,6 +109,44 @@ fn a_store_cut_short_or_overwritten_is_refused_and_left_as_it_is() {
     assert_eq!(node.get("/v1/warehouses/main/skus/milk").json()["accounts"]["sellable"], 5);
 }
 
+#[test]
+fn what_can_be_made_from_the_journal_is_repaired_and_the_damaged_file_is_kept() {
+    const STOCK: redb::TableDefinition<'_, (&str, &str), &[u8]> = redb::TableDefinition::new("stock");
+    let dir = store();
+    let file = dir.path().join("store.redb");
+    let verify = |args: &[&str]| {
+        let output = shelfd().arg("verify").args(args).arg(dir.path()).output().expect("it runs");
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), told)
+    };
+    let running = Node::builder().data(dir.path()).start();
+    assert_eq!(verify(&["--repair"]).0, Some(75), "a node runs on it");
+    drop(running);
+    assert_eq!(verify(&[]).0, Some(0), "kill -9 damages nothing");
+    let database = redb::Database::open(&file).expect("the node is gone");
+    let transaction = database.begin_write().expect("nobody else writes");
+    {
+        let mut table = transaction.open_table(STOCK).expect("snapshots of SKUs");
+        table.remove(("main", "milk")).expect("a disk").expect("a snapshot row");
+    }
+    transaction.commit().expect("a disk");
+    drop(database);
+    let damaged = fs::read(&file).expect("the store");
+    let (code, told) = verify(&[]);
+    assert_eq!(code, Some(65));
+    assert!(
+        told.contains("the snapshot differs") && told.contains("shelfd verify --repair"),
+        "{told}"
+    );
+    let (code, told) = verify(&["--repair", "--json"]);
+    assert_eq!(code, Some(0), "{told}");
+    let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+    assert_eq!((&told["repaired"], &told["sound"]), (&json!(true), &json!(true)), "{told}");
+    assert!(fs::read(dir.path().join("store.redb.damaged")).expect("it is kept") == damaged);
+    let node = Node::builder().data(dir.path()).start();
+    assert_eq!(node.get("/v1/warehouses/main/skus/milk").json()["accounts"]["sellable"], 5);
+}
+
 /// A copy of a store, as a newer version would have written it: the number of its format is higher.
 fn of_format(number: u64) -> TempDir {
     const META: redb::TableDefinition<'_, &str, &[u8]> = redb::TableDefinition::new("meta");

@@ -66,7 +66,7 @@ pub(super) fn unreadable(error: ReadError) -> Problem {
     match error {
         ReadError::HistoryGone { .. } => Problem::new(Code::HistoryGone, error.to_string()),
         ReadError::Unavailable => Problem::new(Code::Overloaded, error.to_string()),
-        ReadError::Disk(_) | ReadError::Damaged { .. } => {
+        ReadError::Disk(_) | ReadError::Pages(_) | ReadError::Damaged { .. } => {
             tracing::error!(%error, "the store could not be read for a request");
             Problem::new(Code::InternalError, error.to_string())
         }

@@ -38,7 +38,7 @@ pub(super) struct Facts {
 pub(super) fn unreadable(error: &ReadError) -> Failure {
     match error {
         // Only a person can mend it, and skipping a damaged row would lose it.
-        ReadError::Damaged { .. } => Failure::Forever(error.to_string()),
+        ReadError::Damaged { .. } | ReadError::Pages(_) => Failure::Forever(error.to_string()),
         other => Failure::Again(other.to_string()),
     }
 }

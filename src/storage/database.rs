@@ -4,13 +4,16 @@
 //! one page, so that the journal's thread can take it away, and gives it back, without anybody noticing more than a pause.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
-use redb::{Builder, Database, ReadTransaction, ReadableDatabase, ReadableTable};
+use redb::{Builder, Database, ReadTransaction, ReadableDatabase, ReadableTable, StorageBackend};
+
+use crate::planted::{self, Bug};
 
 use super::append::CommitFailure;
-use super::backend::{Backend, Backends};
+use super::backend::{Backend, Backends, Unsynced};
 use super::record::Row;
 use super::tables;
 
@@ -33,6 +36,9 @@ pub enum ReadError {
         /// What is wrong.
         why: String,
     },
+    /// A page of redb's is damaged, and with it rows of some table.
+    #[error("the store's pages are damaged: {0}; stop the node and run `shelfd verify`")]
+    Pages(String),
     /// The journal no longer reaches back that far.
     #[error("the journal begins at {floor}: what was before is folded into the opening balance")]
     HistoryGone {
@@ -43,7 +49,10 @@ pub enum ReadError {
 
 impl From<redb::Error> for ReadError {
     fn from(error: redb::Error) -> ReadError {
-        ReadError::Disk(error.to_string())
+        match is_damaged(&error) {
+            true => ReadError::Pages(error.to_string()),
+            false => ReadError::Disk(error.to_string()),
+        }
     }
 }
 
@@ -70,19 +79,42 @@ pub(crate) struct Handle {
     leaving: Mutex<Option<Arc<Database>>>,
     backends: Backends,
     cache_bytes: usize,
+    /// Files up to so many bytes are checked page by page whenever they are opened.
+    check_bytes: u64,
+    unsynced: Arc<Unsynced>,
+    /// Told when a read has failed: redb then refuses everything until it is opened anew.
+    failed: OnceLock<Box<dyn Fn(u64) + Send + Sync>>,
+    /// How often it has been opened, and at which of these openings that was told last.
+    openings: AtomicU64,
+    told: AtomicU64,
     /// The rows read last: files sent twice come in order, and a page of a ledger has neighbours.
     rows: Mutex<Vec<Arc<Row>>>,
 }
 
 impl Handle {
-    pub(crate) fn new(backends: Backends, cache_bytes: usize) -> Handle {
+    pub(crate) fn new(backends: Backends, cache_bytes: usize, check_bytes: u64) -> Handle {
         Handle {
             open: RwLock::new(None),
             leaving: Mutex::new(None),
             backends,
             cache_bytes,
+            check_bytes,
+            unsynced: Arc::default(),
+            failed: OnceLock::new(),
+            openings: AtomicU64::new(0),
+            told: AtomicU64::new(0),
             rows: Mutex::new(Vec::new()),
         }
+    }
+
+    /// Who is told of reads that failed, once for each opening, and of which; the first who says so.
+    pub(crate) fn on_failure(&self, tell: Box<dyn Fn(u64) + Send + Sync>) {
+        let _ = self.failed.set(tell);
+    }
+
+    /// Which opening this is.
+    pub(crate) fn opening(&self) -> u64 {
+        self.openings.load(Ordering::Acquire)
     }
 
     /// Opens the database; what was open before must have been [`Handle::leave`]d.
@@ -92,24 +124,32 @@ impl Handle {
             return Err(redb::Error::DatabaseAlreadyOpen);
         }
         *leaving = None;
-        let backend = (self.backends)().map_err(redb::Error::Io)?;
+        let opened = (self.backends)().and_then(|file| Backend::again(file, &self.unsynced));
+        let backend = opened.map_err(redb::Error::Io)?;
+        let checked = backend.len().map_err(redb::Error::Io)? <= self.check_bytes && !planted::is(Bug::PagesUnchecked);
         // redb asserts in debug builds where it answers `Corrupted` in release builds; a damaged file must not end the process.
         let opened = catch_unwind(AssertUnwindSafe(|| {
             Builder::new()
                 .set_cache_size(self.cache_bytes)
-                .create_with_backend(Backend(backend))
+                .set_check_integrity_on_open(checked)
+                .create_with_backend(backend)
         }));
         let database = match opened {
             Ok(database) => database?,
             Err(_) => return Err(redb::Error::Corrupted("its pages contradict each other".into())),
         };
+        self.openings.fetch_add(1, Ordering::AcqRel);
         *self.open.write() = Some(Arc::new(database));
         Ok(())
     }
 
     /// Takes the database away; it is closed when its last reader has finished.
     pub(crate) fn leave(&self) {
-        *self.leaving.lock() = self.open.write().take();
+        let mut leaving = self.leaving.lock();
+        if let Some(open) = self.open.write().take() {
+            *leaving = Some(open);
+        }
+        drop(leaving);
         // What was read while a commit was in doubt may not be there any more.
         self.forget_rows();
     }
@@ -121,9 +161,22 @@ impl Handle {
 
     /// One short read transaction. Long reads must be paged: a transaction held open makes the file grow.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>) -> Result<T, ReadError> {
+        let opening = self.opening();
         let database = self.get().ok_or(ReadError::Unavailable)?;
-        let transaction = database.begin_read().map_err(redb::Error::from)?;
-        Ok(read(&transaction)?)
+        // redb trusts what it reads, and panics at a page that is damaged.
+        let read = catch_unwind(AssertUnwindSafe(|| {
+            let transaction = database.begin_read()?;
+            read(&transaction)
+        }));
+        let read = read.unwrap_or_else(|_| Err(redb::Error::Corrupted("its pages contradict each other".into())));
+        if let Err(error) = &read
+            && matches!(error, redb::Error::Io(_) | redb::Error::PreviousIo)
+            && self.told.swap(opening, Ordering::AcqRel) != opening
+            && let Some(tell) = self.failed.get()
+        {
+            tell(opening);
+        }
+        Ok(read?)
     }
 
     /// The row of the journal that has the fact `seq`, or the next one after it; `None` past the end.

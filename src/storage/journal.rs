@@ -28,11 +28,9 @@ use tokio::sync::watch;
 
 use super::append::{Append, CommitFailure};
 use super::store::Shared;
+use crate::planted;
 
 pub(crate) use commit::Batch;
-
-/// How often a store that refuses writes is asked whether it works again.
-const PROBE_EVERY: Duration = Duration::from_millis(500);
 
 /// Rows of a background writer, to ride along in the journal's next transaction.
 pub trait SideWrite: Send {
@@ -82,6 +80,8 @@ pub struct Limits {
     pub commit_appends: usize,
     /// Bytes of background rows.
     pub side_bytes: usize,
+    /// How often a store that refuses writes is asked whether it works again.
+    pub probe_every: Duration,
 }
 
 impl Default for Limits {
@@ -90,6 +90,7 @@ impl Default for Limits {
             commit_bytes: 4 << 20,
             commit_appends: 8_192,
             side_bytes: 256 << 10,
+            probe_every: Duration::from_millis(500),
         }
     }
 }
@@ -98,6 +99,8 @@ enum Message {
     Append(Append),
     Side(Box<dyn SideWrite>),
     Barrier(Box<dyn FnOnce() + Send>),
+    /// A read of that opening has failed.
+    Unreadable(u64),
     Shutdown,
 }
 
@@ -209,11 +212,16 @@ pub(crate) fn start(shared: Arc<Shared>, limits: Limits) -> std::io::Result<(Jou
         next_seq: last + 1,
         sides: Vec::new(),
         probe_at: None,
+        unreadable: 0,
         stopping: false,
     };
+    let tell = handle.sender.clone();
+    // An error says that the thread has ended, and nobody opens the store anew.
+    let unreadable = move |opening| drop(tell.send(Message::Unreadable(opening)));
+    journal.shared.database.on_failure(Box::new(unreadable));
     let thread = std::thread::Builder::new()
         .name("journal".into())
-        .spawn(move || journal.run())?;
+        .spawn(planted::inherited(move || journal.run()))?;
     Ok((handle, thread))
 }
 
@@ -227,6 +235,8 @@ struct Journal {
     sides: Vec<Box<dyn SideWrite>>,
     /// When to ask the disk again; `None`: it works.
     probe_at: Option<Instant>,
+    /// At which opening somebody could not read: redb refuses everything from then on.
+    unreadable: u64,
     stopping: bool,
 }
 
@@ -276,6 +286,7 @@ impl Journal {
             match message {
                 Message::Append(append) => batch.push(append, self.outside.epoch.load(Ordering::Relaxed)),
                 Message::Barrier(after) => batch.barrier(after),
+                Message::Unreadable(opening) => self.unreadable = opening,
                 Message::Side(rows) => self.sides.push(rows),
                 Message::Shutdown => {
                     self.stopping = true;
@@ -320,7 +331,7 @@ impl Journal {
             }
             Message::Side(rows) => commit::guarded(|| rows.done(Err(CommitFailure::Stopping))),
             Message::Barrier(after) => commit::guarded(after),
-            Message::Shutdown => {}
+            Message::Unreadable(_) | Message::Shutdown => {}
         }
     }
 }

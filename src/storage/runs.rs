@@ -46,6 +46,16 @@ pub(crate) enum Kind {
 
 impl Kind {
     pub(crate) const ALL: [Kind; 4] = [Kind::Ids, Kind::Forever, Kind::Ledger, Kind::Noted];
+
+    /// What it is, in words.
+    pub(crate) fn as_str(self) -> &'static str {
+        [
+            "remembered ids",
+            "ids kept for ever",
+            "the ledger's index",
+            "the list of what was ignored",
+        ][self as usize]
+    }
 }
 
 /// What is known of a sealed generation. Stays as long as any run of it.
@@ -64,6 +74,14 @@ pub(crate) struct Sealed {
 const VERSION: u8 = 1;
 
 impl Sealed {
+    /// Of a generation of which nothing is left.
+    pub(crate) const GONE: Sealed = Sealed {
+        newest: Time(i64::MIN),
+        ids: 0,
+        forever: 0,
+        facts: false,
+    };
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = vec![VERSION];
         put_signed(&mut out, self.newest.0);
@@ -117,21 +135,7 @@ impl Runs {
 
     /// Reads what is sealed, and fills the filters anew: about a second for ten million ids.
     pub(crate) fn load(&self, database: &Handle) -> Result<(), ReadError> {
-        let rows = database.read(|transaction| {
-            let table = transaction.open_table(tables::GENERATION)?;
-            let mut rows = Vec::new();
-            for row in table.iter()? {
-                let (key, value) = row?;
-                rows.push((key.value(), value.value().to_vec()));
-            }
-            Ok(rows)
-        })?;
-        for (number, bytes) in rows {
-            let sealed = Sealed::decode(&bytes).map_err(|why| ReadError::Damaged {
-                table: "generation",
-                key: number.to_string(),
-                why: why.to_string(),
-            })?;
+        for (number, sealed) in sealed(database)? {
             for (kind, count) in [(Kind::Ids, sealed.ids), (Kind::Forever, sealed.forever)] {
                 if count > 0 {
                     self.refill(database, kind, number)?;
@@ -148,6 +152,14 @@ impl Runs {
         loop {
             let page = database.read(|transaction| rows_from(transaction, after, 64))?;
             let Some((last, _)) = page.last() else { return Ok(()) };
+            if *last < after {
+                // In a damaged file the keys may go back, and would be read for ever.
+                return Err(ReadError::Damaged {
+                    table: "run",
+                    key: format!("{last:?}"),
+                    why: "it is not in order".into(),
+                });
+            }
             after = (last.0, last.1, last.2, last.3.saturating_add(1));
             for (_, row) in &page {
                 row.chunks_exact(PAIR_BYTES).for_each(|pair| filter.insert(hash_of(pair)));
@@ -339,6 +351,40 @@ impl Runs {
             |filters: &RwLock<BTreeMap<u64, Arc<Filter>>>| filters.read().values().map(|filter| filter.bytes()).sum::<usize>();
         self.filters.iter().map(bytes).sum()
     }
+}
+
+/// What is known of each sealed generation, oldest first.
+pub(crate) fn sealed(database: &Handle) -> Result<Vec<(u64, Sealed)>, ReadError> {
+    let rows = database.read(|transaction| {
+        let table = transaction.open_table(tables::GENERATION)?;
+        let mut rows = Vec::new();
+        for row in table.iter()? {
+            let (key, value) = row?;
+            rows.push((key.value(), value.value().to_vec()));
+        }
+        Ok(rows)
+    })?;
+    let decode = |(number, bytes): (u64, Vec<u8>)| match Sealed::decode(&bytes) {
+        Ok(sealed) => Ok((number, sealed)),
+        Err(why) => Err(ReadError::Damaged {
+            table: "generation",
+            key: number.to_string(),
+            why: why.to_string(),
+        }),
+    };
+    rows.into_iter().map(decode).collect()
+}
+
+/// All pairs of one run, in order.
+pub(crate) fn pairs(database: &Handle, kind: Kind, generation: u64) -> Result<Pairs, ReadError> {
+    database.read(|transaction| pairs_of(transaction, kind, generation))
+}
+
+/// As [`pairs`], within a read. A generation's run is a few megabytes.
+pub(crate) fn pairs_of(transaction: &ReadTransaction, kind: Kind, generation: u64) -> Result<Pairs, redb::Error> {
+    let rows = rows_from(transaction, (kind as u8, generation, 0, 0), usize::MAX)?;
+    let pairs = rows.iter().flat_map(|(_, row)| row.chunks_exact(PAIR_BYTES));
+    Ok(pairs.map(|pair| (hash_of(pair), offset_of(pair))).collect())
 }
 
 /// One row of pairs, and its key.

@@ -6,12 +6,15 @@
 
 use std::sync::Arc;
 
+use crate::planted::{self, Bug};
+
 use super::append::CommitFailure;
 use super::journal::JournalHandle;
 use super::remembered::{Generation, Noted, noted_hash, sku_hash};
 use super::rows::{self, Put};
 use super::runs::{self, Kind, Pairs, Sealed};
 use super::store::Shared;
+use super::view::Keys;
 
 /// Rows in one portion: about 128 KiB.
 const PORTION: usize = 8;
@@ -64,7 +67,7 @@ impl Sealer {
                 underway.written = 0;
                 underway.pairs = Kind::ALL
                     .get(underway.run)
-                    .map_or_else(Pairs::new, |kind| pairs(&self.shared, &underway.generation, *kind));
+                    .map_or_else(Pairs::new, |kind| pairs(self.shared.view.keys(), &underway.generation, *kind));
             } else {
                 let count = portion.len();
                 rows::write(&self.journal, portion)?;
@@ -92,21 +95,20 @@ impl Sealer {
         let generation = if live.len() > 1 { Arc::clone(&live[0]) } else { return None };
         Some(Underway {
             counts: [0; 4],
-            run: 0,
-            pairs: pairs(&self.shared, &generation, Kind::ALL[0]),
+            run: if planted::is(Bug::SealedEarly) { Kind::ALL.len() } else { 0 },
+            pairs: pairs(self.shared.view.keys(), &generation, Kind::ALL[0]),
             written: 0,
             generation,
         })
     }
 }
 
-/// The pairs of one run of a generation, sorted.
-fn pairs(shared: &Shared, generation: &Generation, kind: Kind) -> Pairs {
+/// The pairs of one run of a generation, sorted: also for whoever verifies them.
+pub(crate) fn pairs(keys: &Keys, generation: &Generation, kind: Kind) -> Pairs {
     let mut pairs = match kind {
         Kind::Ids => generation.ids_kept(false),
         Kind::Forever => generation.ids_kept(true),
         Kind::Ledger => {
-            let keys = shared.view.keys();
             let mut hashes = hashbrown::HashMap::new();
             let hash_of = |(sku, offset)| {
                 let hash = *hashes.entry(sku).or_insert_with(|| {

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use crate::domain::units::Time;
+use crate::planted::{self, Bug};
 
 use super::append::{CommitFailure, SkuIndex};
 use super::codec::{encode_dead_letter, encode_reservation, encode_stock, encode_warehouse};
@@ -78,6 +79,9 @@ impl Snapshotter {
         }
         let complete = next >= skus && pass.dirty.is_empty();
         if complete {
+            if planted::is(Bug::FloorAhead) {
+                pass.floor = view.durable_seq() + 1;
+            }
             puts.push(Put::Meta(meta::SNAPSHOT_FLOOR, pass.floor));
         }
         if let Err(failure) = rows::write(&self.journal, puts) {

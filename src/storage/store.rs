@@ -35,7 +35,9 @@ use super::view::View;
 
 pub use super::database::ReadError;
 pub use open::OpenError;
-pub(crate) use open::lock;
+#[cfg(test)]
+pub(crate) use open::{Place, create};
+pub(crate) use open::{initialise, lock};
 pub(crate) use peek::refuse_newer;
 pub use peek::{Peek, peek};
 
@@ -60,6 +62,9 @@ pub struct Options {
     pub generation_bits: u32,
     /// What one transaction may hold.
     pub limits: journal::Limits,
+    /// A file up to so many bytes is checked page by page when it is opened, whoever closed it: about a second. A larger one only
+    /// after a crash, and by `shelfd verify`.
+    pub check_bytes: u64,
     /// Free bytes of the disk below which [`Store::is_short_of_room`]; 0: none.
     pub reserve_bytes: u64,
 }
@@ -75,6 +80,7 @@ impl Default for Options {
             history_ms: 400 * DAY_MS,
             generation_bits: GENERATION_BITS,
             limits: journal::Limits::default(),
+            check_bytes: 256 << 20,
             reserve_bytes: 0,
         }
     }
@@ -124,6 +130,9 @@ impl Shared {
                         key,
                         &format!("the facts {next} to {} before it are missing", key - 1),
                     ));
+                }
+                if row.end_seq() <= next {
+                    return Err(damaged(key, &"it is not in order"));
                 }
                 let facts: Result<Vec<_>, _> = row.stored_from(next).collect();
                 next = row.end_seq();

@@ -1,10 +1,11 @@
-//! Is a stopped store what it claims to be: every row's checksum, every sequence, every invariant, and the snapshot against
-//! the journal.
+//! Is a stopped store what it claims to be: every page's and every row's checksum, every sequence, every invariant, and all that is
+//! derived, snapshots and runs, against the journal.
 //!
 //! It takes the directory's lock, so it never looks at a store that a node is writing, and leaves the store's file as it is: what has
-//! to be mended before it can be read is mended in memory. Verifying a running node from within was
-//! rejected here: that is the auditor's work, on the view.
+//! to be mended before it can be read is mended in memory. Of a file that redb refuses the journal is read all the same, so that it is
+//! known what is safe. Verifying a running node from within was rejected here: that is the auditor's work, on the view.
 
+mod derived;
 #[cfg(test)]
 mod tests;
 
@@ -12,9 +13,11 @@ use std::path::Path;
 
 use crate::domain::stock::check;
 
+use super::backend::Backends;
 use super::database::{Handle, ReadError, parse};
+use super::salvage::{self, Page, Reads, Salvage};
 use super::store::{FILE, OpenError, Options, Shared, lock, overlay};
-use super::tables::{self, meta};
+use super::tables::meta;
 use super::view::View;
 
 /// The most problems that a report lists one by one.
@@ -35,6 +38,10 @@ pub struct Report {
     pub skus: u64,
     /// Whether the journal reaches back to the first fact, so that everything could be folded from zero.
     pub from_zero: bool,
+    /// Whether the journal itself is whole: every row from the oldest that is retained to the newest.
+    pub journal_whole: bool,
+    /// Whether redb's own checks of its pages found nothing.
+    pub pages_whole: bool,
     /// What is wrong, each with its place; at most a hundred.
     pub problems: Vec<String>,
     /// How many more there were.
@@ -47,12 +54,24 @@ impl Report {
         self.problems.is_empty()
     }
 
-    /// What it means, and what to do.
+    /// Whether everything that is wrong can be made anew from what is whole.
+    pub fn is_repairable(&self) -> bool {
+        self.journal_whole && (self.from_zero || self.pages_whole)
+    }
+
+    /// What it means, what is safe, and what to do.
     pub fn advice(&self) -> &'static str {
         if self.is_sound() {
             "The store is sound: every checksum, sequence and invariant holds."
+        } else if self.is_repairable() {
+            "The journal is whole: every fact is safe. What is damaged is made from it. Do not start a node on it. Run \
+             `shelfd verify --repair` on the directory: it makes the store anew from the journal, and keeps the damaged file beside it."
+        } else if self.journal_whole {
+            "The journal is whole: every fact that is retained is safe. But older facts have been folded into opening balances, and \
+             those may be damaged; they cannot be made from anything else. Do not start a node on it. Copy the directory aside, and put \
+             back the newest backup; or count what the problems name."
         } else {
-            "The store is damaged. Do not start a node on it. Copy the directory aside, put back the newest backup, and let the \
+            "The journal is damaged. Do not start a node on it. Copy the directory aside, put back the newest backup, and let the \
              sources send again what came after it: what is known already is answered as a duplicate. Facts outside the places \
              listed are whole and can still be read."
         }
@@ -67,38 +86,51 @@ impl Report {
     }
 }
 
-/// Reads a stopped store from end to end. An error says why it cannot even be opened.
+/// Reads a stopped store from end to end. An error says why not even the journal can be read.
 pub fn verify(directory: &Path) -> Result<Report, OpenError> {
     let _lock = lock(directory)?;
     let path = directory.join(FILE);
-    let database = Handle::new(overlay::backends(&path), Options::default().cache_bytes);
-    database.open().map_err(|error| OpenError::redb(&path, error))?;
-    let number = |name| database.number(name).map_err(|error| OpenError::read(&path, error));
-    let format = number(meta::FORMAT)?.unwrap_or(0);
-    if format > super::store::FORMAT {
-        return Err(OpenError::Newer {
-            path,
-            found: format,
-            known: super::store::FORMAT,
-        });
+    inspect(overlay::backends(&path), &path)
+}
+
+/// As [`verify`], of what the factory makes, which is called `path`.
+pub(crate) fn inspect(backends: Backends, path: &Path) -> Result<Report, OpenError> {
+    let database = Handle::new(backends.clone(), Options::default().cache_bytes, u64::MAX);
+    if let Err(error) = database.open() {
+        let error = OpenError::redb(path, error);
+        if matches!(error, OpenError::Damaged { .. })
+            && let Some(salvage) = Salvage::of(&backends)
+        {
+            return salvaged(&salvage, error, path);
+        }
+        return Err(error);
     }
+    let number = |name| database.number(name).map_err(|error| OpenError::read(path, error));
+    refuse_newer(number(meta::FORMAT)?, path)?;
     let bits = number(meta::GENERATION_BITS)?.unwrap_or(u64::from(super::remembered::GENERATION_BITS)) as u32;
+    let bits = bits.clamp(4, 24);
     let mut report = Report {
         floor: number(meta::JOURNAL_FLOOR)?.unwrap_or(1),
+        pages_whole: true,
         ..Report::default()
     };
     report.from_zero = report.floor <= 1;
-    let zero = View::new(usize::MAX, bits.clamp(4, 24), 0);
-    let damaged = |report: &mut Report, error: ReadError| report.problem(error.to_string());
-    if let Err(error) = walk(&database, &zero, &mut report) {
-        damaged(&mut report, error);
-    }
-    match Shared::load(database, Options::default(), bits.clamp(4, 24)) {
-        Err(error) => damaged(&mut report, error),
+    let fold = View::new(usize::MAX, bits, report.floor >> bits);
+    let read = |from| database.read(|transaction| salvage::page(transaction, from));
+    let derived = derived::Derived::of(&database, &fold, bits);
+    walk(read, |seq| derived.look(seq), &fold, &mut report);
+    derived.end(&mut report);
+    match Shared::load(database, Options::default(), bits) {
+        Err(error) => report.problem(error.to_string()),
         Ok(shared) => {
             invariants(&shared.view, &mut report);
+            if report.last < shared.snapshot_floor() {
+                report.journal_whole = false;
+                let (last, saved) = (report.last, shared.snapshot_floor());
+                report.problem(format!("journal: facts {} to {saved} are missing", last + 1));
+            }
             if report.from_zero && report.is_sound() {
-                for difference in shared.view.differences(&zero, true) {
+                for difference in shared.view.differences(&fold, true) {
                     report.problem(format!("the snapshot differs from the fold of the journal: {difference}"));
                 }
             }
@@ -107,54 +139,114 @@ pub fn verify(directory: &Path) -> Result<Report, OpenError> {
     Ok(report)
 }
 
-/// Reads every row of the journal in order, and folds them when they begin at the first fact.
-fn walk(database: &Handle, zero: &View, report: &mut Report) -> Result<(), ReadError> {
+fn refuse_newer(found: Option<u64>, path: &Path) -> Result<(), OpenError> {
+    match found.unwrap_or(0) {
+        found if found > super::store::FORMAT => Err(OpenError::Newer {
+            path: path.to_owned(),
+            found,
+            known: super::store::FORMAT,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// What is safe in a file that redb refuses.
+fn salvaged(salvage: &Salvage, refused: OpenError, path: &Path) -> Result<Report, OpenError> {
+    let OpenError::Damaged { detail, .. } = &refused else {
+        return Err(refused);
+    };
+    // Not even what the store says of itself can be read.
+    let Ok(about) = salvage::about(salvage) else {
+        return Err(refused);
+    };
+    refuse_newer(Some(about.format), path)?;
+    let mut report = Report {
+        floor: about.journal_floor,
+        from_zero: about.journal_floor <= 1,
+        ..Report::default()
+    };
+    report.problem(format!("pages: {detail}"));
+    let fold = View::new(
+        usize::MAX,
+        about.generation_bits,
+        about.journal_floor >> about.generation_bits,
+    );
+    let bits = about.generation_bits;
+    let retire = |seq: u64| {
+        if seq & ((1 << bits) - 1) == 0 {
+            fold.retire((seq >> bits).wrapping_sub(1));
+        }
+    };
+    walk(
+        |from| salvage.read(|transaction| salvage::page(transaction, from)),
+        retire,
+        &fold,
+        &mut report,
+    );
+    let least = about.newest_known;
+    let complete = about.journal_rows == Some(report.rows) && report.last >= least;
+    if report.journal_whole && !complete {
+        report.journal_whole = false;
+        report.problem(format!("journal: it ends at fact {}, and there were more", report.last));
+    }
+    Ok(report)
+}
+
+/// Reads every row of the journal in order, and folds its facts; `folded` is told of each.
+fn walk(read: impl Fn(u64) -> Result<Page, ReadError>, folded: impl Fn(u64), fold: &View, report: &mut Report) {
     let mut from = 0;
     let mut expected: Option<u64> = None;
+    let bad = |report: &mut Report, text: String| {
+        report.journal_whole = false;
+        report.problem(text);
+    };
+    report.journal_whole = true;
     loop {
-        let page = database.read(|transaction| {
-            let table = transaction.open_table(tables::JOURNAL)?;
-            let mut page = Vec::new();
-            for row in table.range(from..)?.take(256) {
-                let (key, value) = row?;
-                page.push((key.value(), value.value().to_vec()));
-            }
-            Ok(page)
-        })?;
-        let Some((last, _)) = page.last() else { break };
-        from = last + 1;
+        let page = match read(from) {
+            Ok(page) => page,
+            Err(error) => return bad(report, format!("journal, from fact {from} on: {error}")),
+        };
+        let Some((last, _)) = page.last() else { return };
+        // In a damaged file the keys may go back, and would be read for ever.
+        from = match last.checked_add(1) {
+            Some(next) if next > from => next,
+            _ => return bad(report, format!("journal, from fact {from} on: its rows are not in order")),
+        };
         for (key, bytes) in &page {
             report.rows += 1;
             let row = match parse(*key, bytes) {
                 Ok(row) => row,
                 Err(error) => {
-                    report.problem(error.to_string());
+                    bad(report, error.to_string());
                     expected = None;
                     continue;
                 }
             };
             match expected {
                 Some(expected) if expected != *key => {
-                    report.problem(format!("journal: facts {expected} to {} are missing", key.saturating_sub(1)))
+                    bad(
+                        report,
+                        format!("journal: facts {expected} to {} are missing", key.saturating_sub(1)),
+                    );
                 }
                 None if report.rows == 1 && *key > report.floor => {
-                    report.problem(format!("journal: facts {} to {} are missing", report.floor, key - 1));
+                    let floor = report.floor;
+                    bad(report, format!("journal: facts {floor} to {} are missing", key - 1));
                 }
                 _ => {}
             }
             expected = Some(row.end_seq());
             report.last = row.end_seq() - 1;
-            for stored in row.stored_from(0) {
+            for (stored, seq) in row.stored_from(0).zip(*key..) {
                 report.facts += 1;
                 match stored {
-                    Ok(stored) if report.from_zero => zero.fold_stored(stored),
-                    Ok(_) => {}
-                    Err(corrupt) => report.problem(format!("journal row {key}: {corrupt}")),
+                    Ok(stored) => fold.fold_stored(stored),
+                    Err(corrupt) => bad(report, format!("journal row {key}: {corrupt}")),
                 }
+                folded(seq);
             }
         }
     }
-    Ok(())
 }
 
 fn invariants(view: &View, report: &mut Report) {

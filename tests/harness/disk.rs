@@ -96,6 +96,18 @@ impl Disk {
         }
     }
 
+    /// Takes every free byte of it but these.
+    pub fn fill_but(&self, left: u64) {
+        self.fill();
+        let file = std::fs::File::options()
+            .write(true)
+            .open(self.filler())
+            .expect("the disk was filled");
+        let taken = file.metadata().expect("its length").len();
+        file.set_len(taken.checked_sub(left).expect("so much was free"))
+            .expect("a shorter file");
+    }
+
     /// Gives back what [`Disk::fill`] took.
     pub fn clear(&self) {
         std::fs::remove_file(self.filler()).expect("the disk was filled");

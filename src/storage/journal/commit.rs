@@ -7,13 +7,14 @@ use std::time::{Instant, SystemTime};
 use redb::{Durability, ReadableTable, WriteTransaction};
 
 use crate::domain::units::Time;
+use crate::planted::{self, Bug};
 use crate::storage::append::{Append, CommitFailure, Done, Folded};
 use crate::storage::database::{ReadError, failure_of};
 use crate::storage::position::Marks;
 use crate::storage::record::Packer;
 use crate::storage::tables::{self, meta};
 
-use super::{Health, Journal, PROBE_EVERY, SideWrite};
+use super::{Health, Journal, SideWrite};
 
 /// Who is told, in the order in which they came.
 enum Waiting {
@@ -96,6 +97,9 @@ impl Journal {
             self.tell(batch, &Ok(()));
             return;
         }
+        if planted::is(Bug::AnswerBeforeSync) {
+            self.tell_early(&mut batch);
+        }
         let (began, facts) = (Instant::now(), batch.count);
         let written = self.write(&mut batch);
         metrics::histogram!("shelfd_commit_seconds").record(began.elapsed().as_secs_f64());
@@ -167,6 +171,15 @@ impl Journal {
         }
     }
 
+    /// What [`Bug::AnswerBeforeSync`] does.
+    fn tell_early(&self, batch: &mut Batch) {
+        let early = Batch {
+            waiting: std::mem::take(&mut batch.waiting),
+            ..Batch::default()
+        };
+        self.tell(early, &Ok(()));
+    }
+
     /// The transaction failed, as far as anybody can tell now.
     fn failed(&mut self, batch: Batch, error: &redb::Error) {
         self.outside.progress.failures.fetch_add(1, Ordering::Relaxed);
@@ -175,40 +188,21 @@ impl Journal {
             since: SystemTime::now(),
             why: why.clone(),
         };
-        self.probe_at = Some(Instant::now() + PROBE_EVERY);
+        self.probe_at = Some(Instant::now() + self.limits.probe_every);
         self.shared.database.leave();
         let facts = batch.count as u64;
         let landed = facts > 0 && self.reopened_with(self.next_seq + facts);
-        if landed {
+        if landed || planted::is(Bug::FailureAnsweredDone) {
             self.landed(batch)
         } else {
             self.reject(batch, &why)
         }
     }
 
-    /// Opens the store anew and says whether it has all facts below `end` after all, durably.
+    /// Opens the store anew and says whether it has all facts below `end` after all, durably: what a failed sync left in doubt is
+    /// written and synced once more when the file is opened.
     fn reopened_with(&self, end: u64) -> bool {
-        if self.shared.database.open().is_err() || self.shared.database.last_seq() != Ok(end - 1) {
-            return false;
-        }
-        self.rewrite(self.next_seq).is_ok()
-    }
-
-    /// Writes the rows from `from` on once more. After a failed sync the kernel may show what the disk never got, so rows
-    /// are taken for durable only when they have been written and synced anew.
-    fn rewrite(&self, from: u64) -> Result<(), redb::Error> {
-        self.transact(|transaction| {
-            let mut table = transaction.open_table(tables::JOURNAL)?;
-            let mut rows = Vec::new();
-            for row in table.range(from..)? {
-                let (key, value) = row?;
-                rows.push((key.value(), value.value().to_vec()));
-            }
-            for (key, row) in rows {
-                table.insert(key, row.as_slice())?;
-            }
-            Ok(())
-        })
+        self.shared.database.open().is_ok() && self.shared.database.last_seq() == Ok(end - 1)
     }
 
     /// Answers a batch that will not be durable. Nothing decided on top of it may be, either: the epoch rises first.
@@ -221,6 +215,9 @@ impl Journal {
 
     /// Asks a store that has failed whether it works again, when it is time.
     pub(super) fn probe(&mut self) {
+        if self.unreadable == self.shared.database.opening() && self.probe_at.is_none() {
+            self.suspect();
+        }
         if self.probe_at.is_none_or(|at| at > Instant::now()) {
             return;
         }
@@ -234,10 +231,22 @@ impl Journal {
                     *known = why;
                 }
                 // redb refuses every write after a failed one until it is opened anew.
-                self.shared.database.leave();
-                Some(Instant::now() + PROBE_EVERY)
+                if !planted::is(Bug::NotReopened) {
+                    self.shared.database.leave();
+                }
+                Some(Instant::now() + self.limits.probe_every)
             }
         };
+    }
+
+    /// After a read that failed redb refuses everything, writes too: it is opened anew before anybody has to fail.
+    fn suspect(&mut self) {
+        self.shared.database.leave();
+        *self.outside.health.lock() = Health::Failing {
+            since: SystemTime::now(),
+            why: CommitFailure::Disk("a read failed".into()),
+        };
+        self.probe_at = Some(Instant::now());
     }
 
     fn recover(&mut self) -> Result<(), CommitFailure> {
@@ -249,7 +258,6 @@ impl Journal {
         let last = self.shared.database.last_seq().map_err(unreadable)?;
         if last >= self.next_seq {
             // Answered as failed, since nobody could know then; it is true now, and whoever repeats it hears `duplicate`.
-            self.rewrite(self.next_seq).map_err(|error| failure_of(&error))?;
             self.shared.replay(self.next_seq).map_err(unreadable)?;
             self.next_seq = last + 1;
             self.raise_epoch();
@@ -273,7 +281,8 @@ impl Journal {
     fn transact(&self, write: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>) -> Result<(), redb::Error> {
         let database = self.shared.database.get().ok_or(redb::Error::DatabaseClosed)?;
         let mut transaction = database.begin_write()?;
-        transaction.set_durability(Durability::Immediate)?;
+        let unsynced = planted::is(Bug::CommitWithoutSync);
+        transaction.set_durability(if unsynced { Durability::None } else { Durability::Immediate })?;
         write(&transaction)?;
         transaction.commit()?;
         Ok(())

@@ -156,6 +156,12 @@ impl Shared {
                 }
                 Ok((page, last))
             })?;
+            if let (Some(after), Some(last)) = (&after, &last)
+                && !K::compare(after, last).is_lt()
+            {
+                // In a damaged file the keys may go back, and would be read for ever.
+                return Err(ReadError::Pages("the rows of a table are not in order".into()));
+            }
             let whole = page.len() == PAGE;
             take(page)?;
             match last {

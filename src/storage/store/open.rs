@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use redb::{Builder, Database};
+use redb::backends::FileBackend;
+use redb::{Builder, Database, StorageBackend};
 use rustix::fs::{FlockOperation, flock};
 
-use crate::storage::backend::{self, Backends};
+use crate::planted::{self, Bug};
+use crate::storage::backend::{self, Backend, Backends};
 use crate::storage::database::{Handle, ReadError, is_damaged, is_full};
 use crate::storage::journal;
 use crate::storage::tables::{self, meta};
@@ -67,7 +69,7 @@ pub enum OpenError {
         known: u64,
     },
     /// It is cut short, overwritten, or no store at all.
-    #[error("the store {path} is damaged ({detail}): run `shelfd verify` on it, and put back a backup")]
+    #[error("the store {path} is damaged ({detail}): run `shelfd verify` on it, which says what is safe and what to do")]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -86,7 +88,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    pub(super) fn io(path: &Path, source: io::Error) -> OpenError {
+    pub(crate) fn io(path: &Path, source: io::Error) -> OpenError {
         let path = path.to_owned();
         match source.kind() {
             _ if is_full(&source) => OpenError::Full { path },
@@ -118,9 +120,16 @@ impl OpenError {
     }
 
     pub(crate) fn read(path: &Path, error: ReadError) -> OpenError {
-        OpenError::Damaged {
-            path: path.to_owned(),
-            detail: error.to_string(),
+        match error {
+            // The disk failed; nothing says that what lies on it is wrong.
+            ReadError::Disk(_) | ReadError::Unavailable => OpenError::Io {
+                path: path.to_owned(),
+                source: io::Error::other(error.to_string()),
+            },
+            ReadError::Damaged { .. } | ReadError::Pages(_) | ReadError::HistoryGone { .. } => OpenError::Damaged {
+                path: path.to_owned(),
+                detail: error.to_string(),
+            },
         }
     }
 }
@@ -132,7 +141,9 @@ pub(super) fn directory(directory: &Path, options: Options) -> Result<Store, Ope
     let file = directory.join(FILE);
     match fs::metadata(&file) {
         Ok(_) => super::refuse_newer(&file)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => create(directory, &file, &options)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            create(directory, &options).map_err(|error| OpenError::redb(directory, error))?
+        }
         Err(error) => return Err(OpenError::io(&file, error)),
     }
     with(backend::file(&file), options, &file, Some(lock))
@@ -165,12 +176,17 @@ pub(crate) fn lock(directory: &Path) -> Result<File, OpenError> {
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
         return Err(in_use(directory, &mut file));
     }
+    // Over what stands there, and cut only then: on a full disk there would be no room for what was given up a moment before.
+    let pid = format!("{}\n", std::process::id());
     let written = file
-        .set_len(0)
-        .and_then(|()| file.rewind())
-        .and_then(|()| writeln!(file, "{}", std::process::id()));
-    written.map_err(|error| OpenError::io(directory, error))?;
-    Ok(file)
+        .rewind()
+        .and_then(|()| file.write_all(pid.as_bytes()))
+        .and_then(|()| file.set_len(pid.len() as u64));
+    match written {
+        // The lock is held all the same; only its holder's name is missing.
+        Err(error) if is_full(&error) => Ok(file),
+        written => written.map(|()| file).map_err(|error| OpenError::io(directory, error)),
+    }
 }
 
 /// Says who holds the lock.
@@ -185,31 +201,82 @@ pub(super) fn in_use(directory: &Path, lock: &mut File) -> OpenError {
     }
 }
 
-fn create(directory: &Path, file: &Path, options: &Options) -> Result<(), OpenError> {
-    let fresh = directory.join("store.redb.new");
-    let made = (|| -> Result<(), redb::Error> {
-        match fs::remove_file(&fresh) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(redb::Error::Io(error)),
+/// Where a store's file is made: a directory, or what a test puts in its place to cut the power meanwhile.
+pub(crate) trait Place {
+    /// A new, empty file under another name; what an earlier attempt left under it is gone.
+    fn fresh(&self) -> io::Result<Box<dyn StorageBackend>>;
+    /// Waits until the file is on the disk.
+    fn sync_fresh(&self) -> io::Result<()>;
+    /// Gives the file the store's name.
+    fn give_name(&self) -> io::Result<()>;
+    /// Waits until the name is on the disk.
+    fn sync_directory(&self) -> io::Result<()>;
+    /// Removes what was made, as far as it is there.
+    fn discard(&self);
+}
+
+const FRESH: &str = "store.redb.new";
+
+impl Place for Path {
+    fn fresh(&self) -> io::Result<Box<dyn StorageBackend>> {
+        let path = self.join(FRESH);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let database = Builder::new().set_cache_size(options.cache_bytes).create(&fresh)?;
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+        let backend = FileBackend::new(file).map_err(|error| io::Error::other(error.to_string()))?;
+        Ok(Box::new(backend))
+    }
+
+    fn sync_fresh(&self) -> io::Result<()> {
+        File::open(self.join(FRESH))?.sync_all()
+    }
+
+    fn give_name(&self) -> io::Result<()> {
+        fs::rename(self.join(FRESH), self.join(FILE))
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        File::open(self)?.sync_all()
+    }
+
+    fn discard(&self) {
+        // It would only take room; the error that matters is the one before.
+        let _ = fs::remove_file(self.join(FRESH));
+    }
+}
+
+/// Makes a store, which has its name only when it is whole.
+pub(crate) fn create(place: &(impl Place + ?Sized), options: &Options) -> Result<(), redb::Error> {
+    let made = (|| -> Result<(), redb::Error> {
+        let backend = place.fresh().map_err(redb::Error::Io)?;
+        let early = planted::is(Bug::NamedEarly);
+        if early {
+            place.give_name().map_err(redb::Error::Io)?;
+        }
+        let database = Builder::new()
+            .set_cache_size(options.cache_bytes)
+            .create_with_backend(Backend::new(backend))?;
         initialise(&database, options)?;
         drop(database);
-        File::open(&fresh).and_then(|file| file.sync_all()).map_err(redb::Error::Io)?;
-        fs::rename(&fresh, file).map_err(redb::Error::Io)?;
-        File::open(directory)
-            .and_then(|directory| directory.sync_all())
-            .map_err(redb::Error::Io)
+        if !early {
+            place.sync_fresh().map_err(redb::Error::Io)?;
+            place.give_name().map_err(redb::Error::Io)?;
+        }
+        if planted::is(Bug::DirectoryNotSynced) {
+            return Ok(());
+        }
+        place.sync_directory().map_err(redb::Error::Io)
     })();
-    made.map_err(|error| {
-        // What is left of it would only take room; the error that matters is the first.
-        let _ = fs::remove_file(&fresh);
-        OpenError::redb(directory, error)
-    })
+    if made.is_err() {
+        place.discard();
+    }
+    made
 }
 
 /// Makes every table, and writes what the store says about itself.
-fn initialise(database: &Database, options: &Options) -> Result<(), redb::Error> {
+pub(crate) fn initialise(database: &Database, options: &Options) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     {
         let mut table = transaction.open_table(tables::META)?;
@@ -234,7 +301,7 @@ fn initialise(database: &Database, options: &Options) -> Result<(), redb::Error>
 
 /// Opens what the factory makes, brings it up to date, and starts the journal.
 pub(super) fn with(backends: Backends, options: Options, path: &Path, lock: Option<File>) -> Result<Store, OpenError> {
-    let database = Handle::new(backends, options.cache_bytes);
+    let database = Handle::new(backends, options.cache_bytes, options.check_bytes);
     database.open().map_err(|error| OpenError::redb(path, error))?;
     if lock.is_none() {
         // Only a backend of a test can be empty here: the file of a directory is made whole before it has its name.

@@ -1,0 +1,122 @@
+//! Bugs that are planted on purpose, to show that the checks which should find them can fail.
+//!
+//! `planted::is(Bug::X)` stands where the bug would be. It is false for ever in a release build, which has not a byte of it: the
+//! switch exists in builds with debug assertions only. Tests within the crate switch a bug on for their own thread ([`with`]) and
+//! for the threads that it starts through [`inherited`]; a black-box test starts the debug binary with `SHELFD_PLANTED` naming it.
+//! A cargo feature was rejected: the crate would be compiled twice, and somebody could ship it.
+
+/// A bug, and where it sits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// Journal: whoever waits is answered before the transaction is committed.
+    AnswerBeforeSync,
+    /// Journal: the transaction is committed without waiting for the disk.
+    CommitWithoutSync,
+    /// Journal: a commit that failed is answered as done.
+    FailureAnsweredDone,
+    /// Journal: a store that failed is not opened anew when the disk works again.
+    NotReopened,
+    /// Disk: what a failed sync left in doubt is taken for durable, since it can be read.
+    UnsyncedTrusted,
+    /// Opening: redb's pages are not checked, however small the file is.
+    PagesUnchecked,
+    /// Creation: the file has its name before it is a store.
+    NamedEarly,
+    /// Creation: the directory is not synced after the renaming.
+    DirectoryNotSynced,
+    /// Snapshots: the floor is said to be as high as the newest fact when the pass ends, not when it began.
+    FloorAhead,
+    /// Sealing: a generation is called whole before its runs are written.
+    SealedEarly,
+    /// Retention: facts go that no snapshot has.
+    CutAboveFloor,
+}
+
+#[cfg(any(test, debug_assertions))]
+mod switch {
+    use std::cell::Cell;
+    use std::sync::OnceLock;
+
+    use super::Bug;
+
+    thread_local! {
+        static HERE: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+
+    /// What the environment of the process names, as text.
+    static EVERYWHERE: OnceLock<Option<String>> = OnceLock::new();
+
+    pub(super) fn here() -> Option<Bug> {
+        HERE.get()
+    }
+
+    pub(super) fn set(bug: Option<Bug>) {
+        HERE.set(bug);
+    }
+
+    pub(super) fn is(bug: Bug) -> bool {
+        let named = EVERYWHERE.get_or_init(|| std::env::var("SHELFD_PLANTED").ok());
+        HERE.get() == Some(bug) || named.as_deref().is_some_and(|named| named == format!("{bug:?}"))
+    }
+}
+
+/// Whether a bug is planted here. A constant in a release build.
+#[cfg(any(test, debug_assertions))]
+pub(crate) fn is(bug: Bug) -> bool {
+    switch::is(bug)
+}
+
+/// Whether a bug is planted here. A constant in a release build.
+#[cfg(not(any(test, debug_assertions)))]
+#[inline(always)]
+pub(crate) const fn is(_: Bug) -> bool {
+    false
+}
+
+/// What a new thread runs, with the bug of the thread that starts it.
+#[cfg(any(test, debug_assertions))]
+pub(crate) fn inherited<R>(run: impl FnOnce() -> R) -> impl FnOnce() -> R {
+    let bug = switch::here();
+    move || {
+        switch::set(bug);
+        run()
+    }
+}
+
+/// What a new thread runs.
+#[cfg(not(any(test, debug_assertions)))]
+#[inline(always)]
+pub(crate) fn inherited<R>(run: impl FnOnce() -> R) -> impl FnOnce() -> R {
+    run
+}
+
+/// Runs something with a bug planted in this thread, or with none.
+#[cfg(test)]
+pub(crate) fn with<R>(bug: Option<Bug>, run: impl FnOnce() -> R) -> R {
+    /// Taken out again also when a test fails inside.
+    struct Out(Option<Bug>);
+    impl Drop for Out {
+        fn drop(&mut self) {
+            switch::set(self.0);
+        }
+    }
+    let _out = Out(switch::here());
+    switch::set(bug);
+    run()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bug_is_planted_in_its_own_thread_and_in_those_that_inherit_it() {
+        with(Some(Bug::AnswerBeforeSync), || {
+            assert!(is(Bug::AnswerBeforeSync) && !is(Bug::CommitWithoutSync));
+            let here = std::thread::spawn(inherited(|| is(Bug::AnswerBeforeSync)));
+            let elsewhere = std::thread::spawn(|| is(Bug::AnswerBeforeSync));
+            assert!(here.join().unwrap() && !elsewhere.join().unwrap());
+        });
+        assert!(!is(Bug::AnswerBeforeSync), "it is taken out again");
+    }
+}

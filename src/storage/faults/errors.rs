@@ -1,0 +1,265 @@
+//! Each read, write, sync and resize of a store's life fails: once, or from then on until the disk is mended.
+//!
+//! While the disk fails, whatever is answered is right or says that it cannot be read; when it is mended the store goes on without
+//! a restart, and nothing that was answered is missing, also after a power cut one instant later. After SQLite's own sweep of
+//! I/O errors (sqlite.org/testing.html, section 3.2).
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use super::look::{Truth, lived};
+use super::machine::{Fault, Kind, Machine};
+use super::work::{Attempt, Life, options, refusal_of_a_broken_disk};
+use super::{Tally, cases, seed};
+use crate::planted::{self, Bug};
+use crate::storage::journal::{Health, Limits};
+use crate::storage::store::{Options, Store};
+use crate::storage::verify::inspect;
+
+const WORK: u32 = 24;
+
+fn narrow() -> Options {
+    Options {
+        // So little that reads go to the disk.
+        cache_bytes: 8 << 10,
+        limits: Limits {
+            probe_every: Duration::from_millis(2),
+            ..Limits::default()
+        },
+        ..options(false)
+    }
+}
+
+/// A store with some facts, stopped, and these.
+fn beginning(seed: u64) -> (Vec<u8>, Vec<Attempt>) {
+    let machine = Machine::with(None, seed);
+    let mut life = Life::on(Arc::clone(&machine), Vec::new(), narrow(), seed);
+    life.open().expect("nothing fails");
+    life.work(40).expect("nothing fails");
+    life.close();
+    (machine.cut().expect("it has its name"), life.attempts)
+}
+
+/// How often each kind of thing is asked in a life without faults.
+fn asked(found: &[u8], facts: &[Attempt], seed: u64) -> [u64; 4] {
+    let machine = Machine::with(Some(found.to_vec()), seed);
+    let mut life = Life::on(Arc::clone(&machine), facts.to_vec(), narrow(), seed);
+    life.open().expect("nothing fails");
+    life.work(WORK).expect("nothing fails");
+    Kind::ALL.map(|kind| machine.asked(kind))
+}
+
+fn wait_until_healthy(store: &Store) -> Result<(), String> {
+    // The journal asks by itself; a barrier returns when its thread is at it again.
+    for _ in 0..20_000 {
+        if store.journal().health() == Health::Ok {
+            return Ok(());
+        }
+        let (tell, told) = channel();
+        store.journal().barrier(Box::new(move || tell.send(()).unwrap_or_default()));
+        // A thread that is gone will never be healthy.
+        let _ = told.recv();
+        std::thread::yield_now();
+    }
+    Err(format!(
+        "not healthy after the disk was mended: {:?}",
+        store.journal().health()
+    ))
+}
+
+/// The attempts that the journal shows, in order: each whole, each once, and each that was answered.
+fn landed<'a>(store: &Store, attempts: &'a [Attempt]) -> Result<Vec<&'a Attempt>, String> {
+    let last = store.view().durable_seq();
+    let mut found = Vec::new();
+    let (mut seq, mut next) = (1, 0);
+    while seq <= last {
+        let read = |seq| store.fact(seq).map_err(|error| error.to_string());
+        let fact = read(seq)?.ok_or(format!("fact {seq} of {last} is not there"))?;
+        let number = attempts[next..]
+            .iter()
+            .position(|attempt| attempt.facts[0].fact.origin.id == fact.origin.id);
+        let number = next + number.ok_or(format!("fact {seq} is nobody's, or stands twice: {:?}", fact.origin.id))?;
+        for (stored, seq) in attempts[number].facts.iter().zip(seq..) {
+            let mut expected = stored.fact.clone();
+            expected.seq = seq;
+            if read(seq)?.as_ref() != Some(&expected) {
+                return Err(format!("fact {seq} is not as it was handed over, or half of its record"));
+            }
+        }
+        let missing = attempts[next..number]
+            .iter()
+            .find(|attempt| matches!(attempt.answer, Some(Ok(_))));
+        if let Some(missing) = missing {
+            return Err(format!("answered {:?}, and not there", missing.answer));
+        }
+        if let Some(Ok(first)) = attempts[number].answer
+            && first != seq
+        {
+            return Err(format!("answered with sequence {first}, and stands at {seq}"));
+        }
+        seq += attempts[number].facts.len() as u64;
+        next = number + 1;
+        found.push(&attempts[number]);
+    }
+    match attempts[next..].iter().find(|attempt| matches!(attempt.answer, Some(Ok(_)))) {
+        Some(missing) => Err(format!("answered {:?}, and the journal ends at {last}", missing.answer)),
+        None => Ok(found),
+    }
+}
+
+/// What would be there if the power were cut now is a store in which everything answered stands.
+fn survives_a_cut(life: &Life) -> Result<(), String> {
+    let found = life.machine.cut().ok_or("the store has lost its name")?;
+    let look = || -> Result<(), String> {
+        let report = inspect(Machine::with(Some(found.clone()), 0).backends(), Path::new("(memory)"))
+            .map_err(|error| format!("verify: {error}"))?;
+        if !report.is_sound() {
+            return Err(format!("verify: {}", report.problems.join("; ")));
+        }
+        let store =
+            Store::open_with(Machine::with(Some(found.clone()), 0).backends(), narrow()).map_err(|error| error.to_string())?;
+        let landed = landed(&store, &life.attempts)?;
+        Truth::at_the_end(&landed).holds(&store, report.last)
+    };
+    look().map_err(|why| format!("after a power cut: {why}"))
+}
+
+/// One life with one fault.
+fn suffer(found: &[u8], facts: &[Attempt], fault: Fault, seed: u64) -> Result<(), String> {
+    let machine = Machine::with(Some(found.to_vec()), seed);
+    let mut life = Life::on(Arc::clone(&machine), facts.to_vec(), narrow(), seed);
+    machine.break_so(fault);
+    life.reopen()?;
+    let mut looks = 4;
+    for _ in 0..WORK {
+        life.work(1)?;
+        // The first steps after the fault are those on which something may still be in doubt.
+        if machine.has_failed() && looks > 0 && !fault.lasts {
+            looks -= 1;
+            survives_a_cut(&life)?;
+        }
+    }
+    machine.mend();
+    // What is only read must come back by itself, too: nobody need write for it.
+    let read_again = (0..10_000).any(|_| {
+        let read = life.store().fact(1).is_ok();
+        if !read {
+            std::thread::sleep(Duration::from_micros(500));
+        }
+        read
+    });
+    if !read_again {
+        return Err("the disk is mended, and nothing can be read".to_owned());
+    }
+    wait_until_healthy(life.store())?;
+    life.work(1)?;
+    survives_a_cut(&life)?;
+    life.work(3)?;
+    let landed = landed(life.store(), &life.attempts)?;
+    Truth::at_the_end(&landed).holds(life.store(), life.store().view().durable_seq())?;
+    survives_a_cut(&life)
+}
+
+fn sweep(most: u64) -> Vec<String> {
+    let (tally, seed) = (Tally::of("I/O errors"), seed());
+    let (found, facts) = beginning(seed);
+    let asked = asked(&found, &facts, seed);
+    let mut all = Vec::new();
+    for (kind, asked) in Kind::ALL.into_iter().zip(asked) {
+        let share = most / 8;
+        // Every one, or as many as there is time for, spread over the whole life.
+        let stride = asked.div_ceil(share).max(1);
+        for nth in (seed % stride..asked).step_by(stride as usize) {
+            for lasts in [false, true] {
+                let full = matches!(kind, Kind::Write | Kind::Resize) && nth % 2 == 1;
+                all.push(Fault { kind, nth, lasts, full });
+            }
+        }
+    }
+    // Rounds with other seeds fill what is asked for.
+    let rounds = most.div_ceil(all.len() as u64).min(if most > 10_000 { u64::MAX } else { 1 });
+    super::on_every_core(all.len() as u64 * rounds, |number| {
+        if tally.is_enough() {
+            return;
+        }
+        let fault = all[(number % all.len() as u64) as usize];
+        let seed = seed.wrapping_add(number / all.len() as u64);
+        let suffered = suffer(&found, &facts, fault, seed);
+        tally.case(suffered.map_err(|why| format!("{fault:?} (SHELFD_TEST_SEED={seed}): {why}")));
+    });
+    tally.end()
+}
+
+#[test]
+fn a_failing_disk_gives_no_wrong_answer_loses_nothing_answered_and_needs_no_restart() {
+    let found = sweep(cases(800, 100_000));
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn the_sweep_of_io_errors_finds_each_bug_that_is_planted() {
+    for bug in [Bug::UnsyncedTrusted, Bug::FailureAnsweredDone, Bug::NotReopened] {
+        let found = planted::with(Some(bug), || sweep(800));
+        println!("{bug:?}: {}", found.first().map_or("not found", String::as_str));
+        assert!(!found.is_empty(), "{bug:?} is not found");
+    }
+}
+
+fn broken_once(kind: Kind, nth: u64) -> Fault {
+    Fault {
+        kind,
+        nth,
+        lasts: false,
+        full: false,
+    }
+}
+
+#[test]
+fn what_one_failed_sync_left_in_doubt_is_on_the_disk_before_anything_is_built_on_it() {
+    let (found, facts) = beginning(7);
+    for nth in 0..20 {
+        for seed in 0..4 {
+            suffer(&found, &facts, broken_once(Kind::Sync, nth), seed).expect("nothing answered is lost");
+        }
+    }
+}
+
+#[test]
+fn a_read_that_failed_once_is_read_again_though_nobody_writes() {
+    let (found, _) = beginning(7);
+    let machine = Machine::with(Some(found.clone()), 7);
+    let store = Store::open_with(machine.backends(), narrow()).expect("it is whole");
+    let last = store.view().durable_seq();
+    machine.break_so(broken_once(Kind::Read, 0));
+    let failed = (1..=last).any(|seq| store.fact(seq).is_err());
+    assert!(failed, "nothing was read from the disk");
+    machine.mend();
+    while store.fact(1).is_err() {
+        std::thread::yield_now();
+    }
+    assert!((1..=last).all(|seq| store.fact(seq).is_ok_and(|fact| fact.is_some())));
+}
+
+#[test]
+fn a_disk_that_fails_at_the_start_is_not_called_a_damaged_store() {
+    let (found, _) = beginning(7);
+    for nth in 0..200 {
+        let machine = Machine::with(Some(found.clone()), nth);
+        machine.break_so(broken_once(Kind::Read, nth));
+        if let Err(error) = Store::open_with(machine.backends(), narrow()) {
+            assert!(machine.has_failed());
+            refusal_of_a_broken_disk(&error.to_string()).expect("called what it is");
+        }
+    }
+}
+
+/// The whole life is lived before it is spoilt, or the sweep would show nothing.
+#[test]
+fn the_life_that_is_spoilt_goes_through_everything() {
+    let life = lived(None, options(true), seed(), 400).expect("nothing fails");
+    let machine = Machine::with(None, 0);
+    assert!(life.steps.len() > 2_000, "{} steps", life.steps.len());
+    assert!(!machine.has_store());
+}
