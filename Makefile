@@ -6,7 +6,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 SHELFD := target/release/shelfd
 
 .DEFAULT_GOAL := help
-.PHONY: help run test torture kafka bench bench-quick fmt lint build setup tally clean bench-report soak micro
+.PHONY: help run test torture fuzz kafka bench bench-quick fmt lint build setup tally clean bench-report soak micro
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,9 +17,11 @@ run: build ## a demo node to look at: its addresses on the screen, and three com
 test: ## everything CI checks: format, lints, licences, all tests, and what data they ran on
 	@scripts/test.sh
 
-torture: ## fifty rounds of killing broker and node in mid-stream, and seven months of a shop through Kafka
-	@scripts/setup.sh broker
-	SHELFD_TORTURE=50 cargo test --locked --test promises kafka::
+torture: setup ## the long versions of all that shows that nothing is lost or oversold; hours; Ctrl-C prints what was done so far
+	@scripts/torture.sh
+
+fuzz: setup ## a coverage-guided fuzzer on every decoder and on sequences of operations, five minutes each
+	@scripts/fuzz.sh
 
 kafka: ## a real Kafka broker on this machine, with the topics of the README's page; says how to go on
 	@scripts/setup.sh broker

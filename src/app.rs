@@ -348,6 +348,8 @@ fn tuning(config: &Config) -> Tuning {
         wake_rate_per_s: config.actors.wake_rate_per_s,
         idle_sleep_s: config.actors.idle_sleep_s as u32,
         awake_max: config.actors.awake_max,
+        audit_facts_per_s: config.audit.facts_per_s,
+        audit_rest_ms: i64::from(config.audit.rest_s) * 1_000,
         ..Tuning::default()
     }
 }

@@ -5,6 +5,9 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod domain;
+mod doom;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod http;
 pub mod ingress;
 pub mod kafka;

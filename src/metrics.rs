@@ -45,6 +45,10 @@ pub fn observe(node: &Node) {
         gauge!("shelfd_snapshot_seq").set(figures.snapshot_seq as f64);
         counter!("shelfd_id_disk_reads_total").absolute(figures.id_reads);
     }
+    let audit = shared.findings.report();
+    counter!("shelfd_audit_rounds_total").absolute(audit.rounds);
+    counter!("shelfd_audit_facts_total").absolute(audit.facts);
+    gauge!("shelfd_audit_findings").set(audit.found as f64);
     if let Ok(disk) = rustix::fs::statvfs(shared.store.path()) {
         gauge!("shelfd_disk_free_bytes").set((disk.f_bavail * disk.f_frsize) as f64);
     }

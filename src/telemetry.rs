@@ -117,6 +117,27 @@ pub const METRICS: &[Metric] = &[
         &["verdict"],
         "Events judged, by verdict.",
     ),
+    metric(
+        "shelfd_audit_rounds_total",
+        Counter,
+        Unit::Count,
+        &[],
+        "Times that the auditor has folded the whole journal anew and compared it with what is answered.",
+    ),
+    metric(
+        "shelfd_audit_facts_total",
+        Counter,
+        Unit::Count,
+        &[],
+        "Facts that the auditor has read.",
+    ),
+    metric(
+        "shelfd_audit_findings",
+        Gauge,
+        Unit::Count,
+        &[],
+        "Different things that the auditor has found wrong since the start; anything but 0 wants a person.",
+    ),
     metric("shelfd_commits_total", Counter, Unit::Count, &[], "Journal commits."),
     metric(
         "shelfd_commit_failures_total",

@@ -14,7 +14,7 @@ use crate::harness::kafka::{Broker, Record};
 use crate::harness::node::{Node, wait_until};
 
 /// A configuration with this broker, and what is said of topics.
-fn config(broker: &Broker, topics: &str) -> String {
+pub fn config(broker: &Broker, topics: &str) -> String {
     format!("{}[kafka]\nbrokers = \"{}\"\n{topics}", noon_config(), broker.address())
 }
 
@@ -43,7 +43,7 @@ fn of_topic(node: &Node, topic: &str) -> Value {
 }
 
 /// Waits until everything that is durable has been published on these topics.
-fn published(node: &Node, topics: &[&str]) {
+pub fn published(node: &Node, topics: &[&str]) {
     for topic in topics {
         wait_until(&format!("{topic} to be published"), || {
             let now = of_topic(node, topic);
@@ -53,7 +53,7 @@ fn published(node: &Node, topics: &[&str]) {
 }
 
 /// Waits until every message of these topics has had its effect and the group's place says so.
-fn taken(node: &Node, broker: &Broker, topics: &[&str]) {
+pub fn taken(node: &Node, broker: &Broker, topics: &[&str]) {
     for topic in topics {
         let class = of_topic(node, topic)["class"].as_str().expect("a class").to_owned();
         wait_until(&format!("{topic} to be taken"), || {

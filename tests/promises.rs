@@ -6,6 +6,7 @@
 
 mod harness;
 
+mod audit;
 mod backpressure;
 mod bad_input;
 mod bad_requests;
@@ -27,9 +28,11 @@ mod json_suite;
 mod kafka;
 mod linearizable;
 mod model;
+mod museum;
 mod offer;
 mod online_retail;
 mod plug;
+mod poison;
 mod readme;
 mod refused_rows;
 mod restart;

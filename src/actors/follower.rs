@@ -15,6 +15,7 @@ use super::forwarder::Forwarder;
 use super::router::Router;
 use super::shared::Shared;
 use super::supervise::{FOLLOWERS, Restarts};
+use crate::doom;
 
 /// A step; whether there is more to do at once. Runs where it may block.
 pub type Step = Box<dyn FnMut(&Shared) -> Result<bool, String> + Send>;
@@ -67,9 +68,10 @@ impl Actor for Follower {
 
     async fn handle(&self, myself: ActorRef<Look>, _: Look, state: &mut Following) -> Result<(), ActorProcessingErr> {
         let Some(mut live) = state.live.take() else { return Ok(()) };
-        let shared = state.shared.clone();
+        let (shared, name) = (state.shared.clone(), state.job.name);
         let (live, more) = tokio::task::spawn_blocking(move || {
             let more = (live.step)(&shared);
+            doom::may_die(name);
             (live, more)
         })
         .await?;
@@ -116,6 +118,7 @@ impl Actor for Followers {
     }
 
     async fn handle(&self, myself: ActorRef<Msg>, Msg::Start(job): Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
+        doom::may_die("followers");
         let (supervisor, router) = (myself.get_cell(), state.router.clone());
         let started = match job {
             Some(job) => Actor::spawn_linked(None, Follower, (router.shared, job), supervisor)

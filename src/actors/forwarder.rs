@@ -16,6 +16,7 @@ use super::batch::{Ticket, Verdict};
 use super::desk;
 use super::router::Router;
 use crate::domain::event::Event;
+use crate::doom;
 use crate::storage::database::ReadError;
 use crate::storage::store::Store;
 
@@ -149,6 +150,7 @@ impl State {
         let mut batch = std::mem::take(&mut self.waiting);
         let events = batch.iter().map(|told| Event::clone(&told.event)).collect();
         let verdicts = self.router.events(events, None).await;
+        doom::may_die("forwarder");
         // What was sent is durable whatever the other side says now.
         for told in &mut batch {
             if let Some((ticket, row, verdict)) = told.answer.take() {

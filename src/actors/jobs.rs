@@ -11,9 +11,19 @@ use crate::storage::append::CommitFailure;
 use crate::storage::database::ReadError;
 use crate::storage::keep::{KeepError, Keeper};
 
-/// Every follower but the forwarder, which has messages of its own.
-pub fn all(snapshot_every: Duration) -> Vec<Job> {
-    vec![
+/// How often the auditor takes a step: often, so that each is short.
+const AUDIT_EVERY: Duration = Duration::from_millis(100);
+/// Its steps in a second.
+const AUDITS_A_SECOND: u32 = 10;
+
+/// Every follower but the forwarder, which has messages of its own; the auditor only when it is wanted.
+pub fn all(snapshot_every: Duration, audit: bool) -> Vec<Job> {
+    let auditor = Job {
+        name: "auditor",
+        step: auditor,
+        every: AUDIT_EVERY,
+    };
+    let mut jobs = vec![
         Job {
             name: "sealer",
             step: sealer,
@@ -29,7 +39,9 @@ pub fn all(snapshot_every: Duration) -> Vec<Job> {
             step: retention,
             every: Duration::from_secs(60),
         },
-    ]
+    ];
+    jobs.extend(audit.then_some(auditor));
+    jobs
 }
 
 fn sealer(shared: &Shared) -> Step {
@@ -45,6 +57,18 @@ fn snapshots(shared: &Shared) -> Step {
 fn retention(shared: &Shared) -> Step {
     let mut keeper = shared.store.keeper();
     Box::new(move |shared| heard(keeper.retain(shared.clock.now())))
+}
+
+/// Reads only: a disk that fails is looked at again with the next step.
+fn auditor(shared: &Shared) -> Step {
+    let mut auditor = shared.store.auditor(shared.findings.clone(), shared.tuning.audit_rest_ms);
+    Box::new(move |shared| {
+        let facts = (shared.tuning.audit_facts_per_s / AUDITS_A_SECOND).max(1);
+        if let Err(error) = auditor.step(facts, shared.clock.now()) {
+            tracing::debug!(%error, "the auditor waits for the store");
+        }
+        Ok(false)
+    })
 }
 
 fn heard(step: Result<bool, KeepError>) -> Result<bool, String> {

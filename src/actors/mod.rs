@@ -4,7 +4,7 @@
 //! root            rest_for_one; past its limit the process exits, and the service manager starts it again
 //! ├ journal       watches the group commit's thread
 //! ├ warehouses    one_for_one → warehouse → its awake SKUs (one_for_one), each rebuilt from the view behind a barrier
-//! └ followers     one_for_one: sealer, snapshots, retention, forwarder
+//! └ followers     one_for_one: sealer, snapshots, retention, auditor, forwarder
 //! ```
 //!
 //! Restart intensity and back-off are data in `supervise`. What may live here: actors, and what travels between them. An actor

@@ -14,9 +14,10 @@ use super::follower::{Followers, Job};
 use super::router::Router;
 use super::supervise::{ROOT, Restarts};
 use super::warehouses::{self, Warehouses};
+use crate::doom;
 
 /// The followers by name, as `status` shows them.
-pub const FOLLOWER_NAMES: &[&str] = &["sealer", "snapshots", "retention", "forwarder"];
+pub const FOLLOWER_NAMES: &[&str] = &["sealer", "snapshots", "retention", "auditor", "forwarder"];
 
 /// What the root is started with.
 pub struct Args {
@@ -86,6 +87,7 @@ impl Actor for Root {
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
         if let SupervisionEvent::ActorFailed(cell, error) = event {
+            doom::may_die("root");
             state.on_death(&myself, &cell, &error.to_string()).await;
         }
         Ok(())
@@ -169,6 +171,7 @@ impl Actor for JournalWatch {
     }
 
     async fn handle(&self, _: ActorRef<Self::Msg>, _: Self::Msg, router: &mut Router) -> Result<(), ActorProcessingErr> {
+        doom::may_die("journal_watch");
         match router.shared.store.journal_runs() {
             true => Ok(()),
             false => Err("the journal's thread has ended".into()),

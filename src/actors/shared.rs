@@ -16,6 +16,7 @@ use crate::domain::stock::{Context, Decision, Limits, Policy, Stock, Voided};
 use crate::domain::units::{Id, Time};
 use crate::domain::warehouse::Warehouse;
 use crate::storage::ahead::ClocksAhead;
+use crate::storage::audit::Findings;
 use crate::storage::journal::JournalHandle;
 use crate::storage::recent::RecentDuplicates;
 use crate::storage::store::Store;
@@ -84,6 +85,10 @@ pub struct Tuning {
     pub awake_max: u32,
     /// The most working copies a warehouse keeps of SKUs that have nothing in flight.
     pub copies_max: usize,
+    /// The most facts that the auditor folds in a second; 0: there is no auditor.
+    pub audit_facts_per_s: u32,
+    /// How long the auditor rests after each round, ms.
+    pub audit_rest_ms: i64,
 }
 
 impl Default for Tuning {
@@ -93,6 +98,8 @@ impl Default for Tuning {
             idle_sleep_s: 5,
             awake_max: 20_000,
             copies_max: 32_768,
+            audit_facts_per_s: 20_000,
+            audit_rest_ms: 600_000,
         }
     }
 }
@@ -140,6 +147,8 @@ pub struct Shared {
     pub duplicates: RecentDuplicates,
     /// Whose clocks are ahead.
     pub ahead: ClocksAhead,
+    /// What the auditor has found.
+    pub findings: Arc<Findings>,
     /// Held by every background step that is alive, so that a stop can wait for the last one.
     pub steps: Arc<()>,
     /// Who tells the other warehouse of a transfer.

@@ -18,6 +18,7 @@ use super::warehouse;
 use crate::domain::offer::Offer;
 use crate::domain::stock::Stock;
 use crate::domain::units::Id;
+use crate::doom;
 use crate::storage::append::SkuIndex;
 
 /// What a SKU is told.
@@ -91,7 +92,9 @@ impl Args {
             self.desk.decide(&mut stock, ticket, &prepared, &mut draft);
         }
         *self.copy.lock() = stock;
+        doom::may_die("sku");
         draft.send_of_sku(&self.desk.shared, self.epoch, self.index, self.warehouse.clone());
+        doom::may_die("sku_sent");
         // Last: whoever sees it may take the copy, and what it decides must reach the journal after this.
         self.done.fetch_add(1, Ordering::Release);
     }

@@ -66,6 +66,9 @@ pub fn status(router: &Router, about: &About, readiness: &Readiness, inflight: u
         // Whose clocks they were, as of the newest event of each.
         "sources_ahead": sources_ahead(shared),
         "duplicates": shared.counters.duplicates.load(Ordering::Relaxed),
+        "audit": audit(router),
+        // Named only when there are any, so that whoever prints the document cannot miss them.
+        "findings": findings(router),
         "warehouses": warehouses,
         "actors": tree(router),
         "plans": PLANS.iter().map(plan).collect::<Vec<_>>(),
@@ -87,6 +90,43 @@ fn sources_ahead(shared: &Shared) -> Vec<Value> {
     shared.ahead.all().into_iter().map(told).collect()
 }
 
+/// How far the auditor is; null where there is none.
+fn audit(router: &Router) -> Value {
+    let shared = &router.shared;
+    if shared.tuning.audit_facts_per_s == 0 {
+        return Value::Null;
+    }
+    let report = shared.findings.report();
+    json!({
+        "rounds": report.rounds,
+        "slice": report.slice,
+        "slices": report.slices,
+        "seq": report.seq,
+        "facts": report.facts,
+        "skus": report.skus,
+        "found": report.found,
+        "last_round_ms_ago": report.last_round.map(|at| shared.clock.now().0.saturating_sub(at.0)),
+    })
+}
+
+/// What the auditor has found since the start; null when that is nothing.
+fn findings(router: &Router) -> Value {
+    let report = router.shared.findings.report();
+    let one = |finding: &crate::storage::audit::Finding| {
+        json!({
+            "invariant": finding.invariant,
+            "warehouse": finding.warehouse,
+            "subject": finding.subject,
+            "detail": finding.detail,
+            "at": finding.at.0,
+        })
+    };
+    match report.findings.is_empty() {
+        true => Value::Null,
+        false => report.findings.iter().map(one).collect(),
+    }
+}
+
 fn plan(plan: &Plan) -> Value {
     json!({
         "name": plan.name,
@@ -103,8 +143,10 @@ fn tree(router: &Router) -> Value {
     let counters = &shared.counters;
     let running = router.all();
     let warehouses: Vec<Value> = running.keys().map(|id| json!({ "name": id.as_str() })).collect();
+    let audited = shared.tuning.audit_facts_per_s > 0;
     let followers: Vec<Value> = super::root::FOLLOWER_NAMES
         .iter()
+        .filter(|name| audited || **name != "auditor")
         .map(|name| json!({ "name": name }))
         .collect();
     json!({

@@ -98,7 +98,13 @@ impl Restarts {
         if deaths > self.plan.intensity {
             return None;
         }
-        let doubled = self.plan.backoff_first.saturating_mul(1 << (deaths - 1).min(16));
+        // The first restart may be at once; what dies again waits, from a millisecond on.
+        let least = if deaths > 1 {
+            Duration::from_millis(1)
+        } else {
+            Duration::ZERO
+        };
+        let doubled = self.plan.backoff_first.max(least).saturating_mul(1 << (deaths - 1).min(16));
         Some(doubled.min(self.plan.backoff_most))
     }
 
@@ -118,6 +124,17 @@ mod tests {
         let now = Instant::now();
         assert_eq!(restarts.died(now), Some(Duration::from_millis(100)));
         assert_eq!(restarts.died(now), Some(Duration::from_millis(200)));
+    }
+
+    #[test]
+    fn a_plan_that_restarts_at_once_waits_when_it_dies_again() {
+        let mut restarts = Restarts::new(WAREHOUSES);
+        let now = Instant::now();
+        let waits: Vec<_> = (0..10).map(|_| restarts.died(now).unwrap().as_millis()).collect();
+        assert_eq!(waits, [0, 2, 4, 8, 16, 32, 64, 128, 256, 512]);
+        assert_eq!(restarts.died(now), None);
+        let mut skus = Restarts::new(SKUS);
+        assert!((0..1_000).all(|_| skus.died(now) == Some(Duration::ZERO)));
     }
 
     #[test]

@@ -63,6 +63,7 @@ impl Tree {
             counters: Counters::default(),
             duplicates: RecentDuplicates::default(),
             ahead: ClocksAhead::default(),
+            findings: Arc::default(),
             steps: Arc::default(),
             forwarder: Arc::default(),
         });
@@ -78,7 +79,7 @@ impl Tree {
         }));
         let args = root::Args {
             router: router.clone(),
-            jobs: jobs::all(plan.snapshot_every),
+            jobs: jobs::all(plan.snapshot_every, plan.tuning.audit_facts_per_s > 0),
             fatal,
             started,
         };

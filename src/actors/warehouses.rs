@@ -16,6 +16,7 @@ use super::router::{Home, Router};
 use super::supervise::{Restarts, WAREHOUSES};
 use super::warehouse::{self, Command, Inbox};
 use crate::domain::units::Id;
+use crate::doom;
 
 /// What it is told.
 pub enum Msg {
@@ -56,6 +57,7 @@ impl Actor for Warehouses {
     }
 
     async fn handle(&self, myself: ActorRef<Msg>, message: Msg, state: &mut State) -> Result<(), ActorProcessingErr> {
+        doom::may_die("warehouses");
         match message {
             Msg::Declared(id, told) => {
                 match state.router.all().get(&id) {

@@ -1,5 +1,6 @@
 //! The whole tree on a disk in memory that fails on command, with a decider that dies on command.
 
+mod audit;
 mod expiry;
 mod failure;
 mod order;

@@ -18,6 +18,8 @@ use miette::NamedSource;
 use serde::{Deserialize, Serialize};
 
 mod check;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod kafka;
 mod keys;
 mod path;
@@ -50,6 +52,8 @@ pub struct Config {
     pub stock: Stock,
     /// `[actors]`
     pub actors: Actors,
+    /// `[audit]`
+    pub audit: Audit,
     /// `[kafka]`
     pub kafka: Kafka,
     /// `[log]`
@@ -138,6 +142,16 @@ pub struct Actors {
     pub wake_rate_per_s: u32,
     /// The most SKUs awake at once.
     pub awake_max: u32,
+}
+
+/// `[audit]`: the auditor in the running node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Audit {
+    /// The most facts it folds in a second; 0: there is none.
+    pub facts_per_s: u32,
+    /// Its rest after each round, in seconds.
+    pub rest_s: u32,
 }
 
 /// `[log]`
@@ -250,10 +264,15 @@ impl Layers {
 
     /// Lays them over one another, and checks the result. Every mistake is told at once.
     pub fn load(&self) -> Result<Config, Invalid> {
-        let mut values = match &self.file {
+        let values = match &self.file {
             Some(path) => read_file(path)?,
             None => Values::default(),
         };
+        self.over(values)
+    }
+
+    /// The layers above the file, over what the file says.
+    fn over(&self, mut values: Values) -> Result<Config, Invalid> {
         values.lay_env(self.env.iter().cloned());
         for (flag, key, text) in &self.flags {
             let key = KEYS

@@ -10,6 +10,8 @@
 pub mod available;
 pub mod event;
 pub mod fact;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub mod offer;
 pub mod refusal;
 pub mod rejected;

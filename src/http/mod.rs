@@ -34,6 +34,8 @@ mod drift;
 pub mod edge;
 pub mod error;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod health;
 mod history;
 mod ledger;

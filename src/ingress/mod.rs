@@ -7,6 +7,8 @@ pub mod admission;
 pub mod check;
 pub mod decode;
 mod fingerprint;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub mod inflate;
 pub mod message;
 pub mod rows;

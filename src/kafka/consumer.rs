@@ -16,6 +16,7 @@ use rdkafka::{Message as _, Offset, TopicPartitionList};
 
 use crate::actors::node::{Node, Verdict};
 use crate::domain::refusal::Refusal;
+use crate::doom;
 use crate::ingress::admission::Valve;
 use crate::storage::append::Position;
 
@@ -120,6 +121,7 @@ impl Consumer {
             let Some(positions) = self.judge(&consumer, stop, &batch) else {
                 return Ok(());
             };
+            doom::may_die("kafka_in");
             store(&consumer, &positions);
         }
         // Leaves the group, and with it the places that were stored.

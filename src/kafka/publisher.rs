@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crate::actors::node::Node;
+use crate::doom;
 
 use super::client::Broker;
 use super::facts::Facts;
@@ -132,6 +133,7 @@ impl Publisher {
             self.gauge.line.runs();
         }
         if let Some(end) = end {
+            doom::may_die("kafka_out");
             place.at = end;
             self.gauge.cursor.store(end, Ordering::Relaxed);
             place.write_when_due();

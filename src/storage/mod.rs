@@ -6,6 +6,7 @@
 pub mod ahead;
 pub mod answered;
 pub mod append;
+pub mod audit;
 mod backend;
 pub mod codec;
 mod cursor;
@@ -13,6 +14,8 @@ pub mod database;
 #[cfg(test)]
 mod faults;
 mod figures;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub mod journal;
 pub mod keep;
 pub mod known;

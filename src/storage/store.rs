@@ -174,6 +174,24 @@ impl Shared {
         })
     }
 
+    /// The newest fact below a sequence that has this hash.
+    pub(crate) fn newest_below(&self, hash: u64, below: u64) -> Result<Option<u64>, ReadError> {
+        self.found(hash, below, || self.runs.newest(&self.database, hash, below))
+    }
+
+    fn found(
+        &self,
+        hash: u64,
+        below: u64,
+        sealed: impl FnOnce() -> Result<Option<u64>, ReadError>,
+    ) -> Result<Option<u64>, ReadError> {
+        let live = self.view.live.load();
+        match live.iter().rev().find_map(|generation| generation.lookup(hash, below)) {
+            None => sealed(),
+            found => Ok(found),
+        }
+    }
+
     /// One fact, with what is remembered of it.
     pub(crate) fn stored(&self, seq: u64) -> Result<Option<Stored>, ReadError> {
         if seq < self.journal_floor() || seq > self.view.durable_seq() {
@@ -268,22 +286,13 @@ impl Store {
     /// A fact that has this hash (of `remembered::hash` or `remembered::voided_hash`), where one is likeliest to be found. For
     /// an event's id use [`Store::known`], which compares the texts.
     pub fn lookup(&self, hash: u64) -> Result<Lookup, ReadError> {
-        self.found(hash, u64::MAX, || self.shared.runs.any(&self.shared.database, hash))
+        let sealed = || self.shared.runs.any(&self.shared.database, hash);
+        Ok(self.shared.found(hash, u64::MAX, sealed)?.map_or(Lookup::New, Lookup::At))
     }
 
     /// The newest fact below a sequence that has this hash.
     pub(crate) fn lookup_below(&self, hash: u64, below: u64) -> Result<Lookup, ReadError> {
-        self.found(hash, below, || self.shared.runs.newest(&self.shared.database, hash, below))
-    }
-
-    fn found(&self, hash: u64, below: u64, sealed: impl FnOnce() -> Result<Option<u64>, ReadError>) -> Result<Lookup, ReadError> {
-        let live = self.shared.view.live.load();
-        let found = live.iter().rev().find_map(|generation| generation.lookup(hash, below));
-        let found = match found {
-            None => sealed()?,
-            found => found,
-        };
-        Ok(found.map_or(Lookup::New, Lookup::At))
+        Ok(self.shared.newest_below(hash, below)?.map_or(Lookup::New, Lookup::At))
     }
 
     /// One fact; `None` when there is none of that sequence (yet, or any more).

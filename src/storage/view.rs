@@ -165,6 +165,17 @@ impl View {
             .map_or(0, |shelf| shelf.baskets.read().count(State::Held))
     }
 
+    /// How many baskets there are in all warehouses: those held, and those ended within the id window.
+    pub(crate) fn basket_count(&self) -> usize {
+        let states = [State::Held, State::Confirmed, State::Cancelled, State::Expired];
+        let shelves = self.shelves.load();
+        let all = shelves.values().map(|shelf| {
+            let baskets = shelf.baskets.read();
+            states.iter().map(|state| baskets.count(*state)).sum::<usize>()
+        });
+        all.sum()
+    }
+
     /// The unit of a SKU's stock, in whichever warehouse has it.
     pub fn unit_of(&self, sku: &str) -> Option<Unit> {
         let index = |warehouse: &Id| self.keys.find(warehouse.as_str(), sku);

@@ -163,6 +163,11 @@ fn command(builder: &NodeBuilder, work: &Path, data: &Path, listen: &str) -> Com
     if builder.config.is_some() {
         command.arg("--config").arg(work.join("config.toml"));
     }
+    // The auditor goes over every store of every test, again and again. A test that spoils a store on purpose switches it off, by
+    // `SHELFD__AUDIT__FACTS_PER_S` 0.
+    command
+        .env("SHELFD__AUDIT__REST_S", "0")
+        .env("SHELFD__AUDIT__FACTS_PER_S", "200000");
     command
         .args(&builder.args)
         .envs(builder.env.iter().map(|(n, v)| (n, v)))
@@ -341,6 +346,14 @@ impl Node {
         }
     }
 
+    /// Waits until the process has ended by itself; panics with the log when it does not.
+    pub fn wait(&mut self) -> ExitStatus {
+        match wait_for_exit(&mut self.child, PATIENCE) {
+            Some(status) => status,
+            None => panic!("the node did not end; its log:\n{}", self.log()),
+        }
+    }
+
     /// Starts the node again on the same store and port, after [`Node::kill`] or [`Node::terminate`], and waits until it is
     /// ready.
     pub fn restart(&mut self) {
@@ -406,7 +419,12 @@ impl Drop for Node {
         self.kill();
         if std::thread::panicking() {
             eprintln!("the node's log:\n{}", self.log());
+            return;
         }
+        let log = std::fs::read(self.work.path().join("node.log")).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let found: Vec<&str> = log.lines().filter(|line| line.contains("the auditor found")).collect();
+        assert!(found.is_empty(), "the node's auditor found: {found:#?}");
     }
 }
 

@@ -15,12 +15,13 @@ const LAYERS: &[(&str, &str)] = &[
     ("telemetry", ""),
     ("systemd", ""),
     ("planted", ""),
-    ("storage", "domain planted"),
-    ("actors", "domain storage telemetry planted"),
+    ("doom", ""),
+    ("storage", "domain planted doom"),
+    ("actors", "domain storage telemetry planted doom"),
     ("metrics", "domain storage actors telemetry systemd"),
     ("ingress", "domain storage actors telemetry"),
     ("http", "domain storage actors ingress telemetry"),
-    ("kafka", "domain storage actors ingress telemetry"),
+    ("kafka", "domain storage actors ingress telemetry doom"),
     (
         "app",
         "domain storage actors metrics ingress http kafka config telemetry systemd planted",
@@ -33,6 +34,7 @@ const LAYERS: &[(&str, &str)] = &[
         "main",
         "domain storage actors metrics ingress http kafka app cli config telemetry systemd",
     ),
+    ("fuzz", "domain storage ingress http config cli"),
     ("lib", ""),
 ];
 

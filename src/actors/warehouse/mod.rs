@@ -48,6 +48,7 @@ use crate::domain::reservation::{Reservation, State as Basket};
 use crate::domain::stock::Stock;
 use crate::domain::units::{Day, Id, Time};
 use crate::domain::warehouse::{Calendar, Warehouse as Site};
+use crate::doom;
 use crate::storage::append::SkuIndex;
 
 /// How often deadlines, midnight and sleepers are looked at.
@@ -354,7 +355,9 @@ impl State {
         });
         let heard = Heard::Warehouse(self.inbox.clone(), self.myself.clone(), self.number);
         self.number += 1;
+        doom::may_die("warehouse");
         draft.send(&self.shared, self.epoch, heard);
+        doom::may_die("warehouse_sent");
     }
 
     /// A reservation as it is, the disk's last word or ahead of it.

@@ -29,6 +29,8 @@ pub mod amount;
 pub mod batches;
 pub mod claim;
 pub mod document;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub mod identity;
 pub mod mapping;
 pub mod moment;

@@ -5,10 +5,11 @@
 
 use std::fmt;
 
+use crate::domain::available::set_fits;
 use crate::domain::fact::Account;
-use crate::domain::units::{Id, MAX_QUANTITY};
+use crate::domain::units::{Day, Id, MAX_QUANTITY};
 
-use super::Stock;
+use super::{Claims, Stock};
 
 /// An invariant that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +40,11 @@ pub enum Violation {
         /// Its units.
         units: i64,
     },
+    /// What is promised firmly is more than the shelf can serve.
+    NoOversell {
+        /// Units that are promised, those at risk left out.
+        promised: i64,
+    },
     /// Lots or the recent book are not in their order, so that look-ups would miss.
     Order,
 }
@@ -50,6 +56,7 @@ impl Violation {
             Violation::Conservation { .. } => "conservation",
             Violation::NoNegative { .. } | Violation::NegativeDebt { .. } => "no_negative",
             Violation::Bounds { .. } => "bounds",
+            Violation::NoOversell { .. } => "no_oversell",
             Violation::Order => "order",
         }
     }
@@ -64,6 +71,12 @@ impl fmt::Display for Violation {
             }
             Violation::NegativeDebt { owed } => write!(f, "owed is {owed}, below 0"),
             Violation::Bounds { account, units } => write!(f, "{} is {units}, past ±10^12", account.as_str()),
+            Violation::NoOversell { promised } => {
+                write!(
+                    f,
+                    "{promised} are promised, none of them at risk, and the lots that serve them do not cover them"
+                )
+            }
             Violation::Order => f.write_str("the lots or the recent book are out of order"),
         }
     }
@@ -98,4 +111,22 @@ pub fn check(stock: &Stock) -> Result<(), Violation> {
         return Err(Violation::Order);
     }
     Ok(())
+}
+
+/// Checks no_oversell: that the lots cover, at every threshold, all that is promised and not marked as at risk, on the day of the
+/// SKU's last fact. A claim whose deadline has passed counts until its end is a fact.
+pub fn check_promises(stock: &Stock, today: Day) -> Result<(), Violation> {
+    let firm: Claims = stock.claims.iter().filter(|claim| !claim.at_risk).cloned().collect();
+    let shelf = Stock {
+        lots: stock.lots.clone(),
+        dated: stock.dated,
+        claims: firm,
+        ..Stock::default()
+    };
+    match set_fits(&shelf, today) {
+        true => Ok(()),
+        false => Err(Violation::NoOversell {
+            promised: shelf.claimed(),
+        }),
+    }
 }

@@ -62,7 +62,7 @@ mod void;
 mod tests;
 
 pub use book::{Book, BookEntry};
-pub use check::{Violation, check};
+pub use check::{Violation, check, check_promises};
 pub use claims::Claims;
 pub use decide::{Context, Decision, Limits, Policy, Voided, decide};
 pub use evolve::evolve;

@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime};
 use redb::{Durability, ReadableTable, WriteTransaction};
 
 use crate::domain::units::Time;
+use crate::doom;
 use crate::planted::{self, Bug};
 use crate::storage::append::{Append, CommitFailure, Done, Folded};
 use crate::storage::database::{ReadError, failure_of};
@@ -133,6 +134,7 @@ impl Journal {
         progress.commits.fetch_add(1, Ordering::Relaxed);
         progress.facts.fetch_add(batch.count as u64, Ordering::Relaxed);
         let seq = self.next_seq + batch.count as u64;
+        doom::may_die("journal");
         let folds = batch.facts.drain(..).flat_map(|(.., folds)| folds);
         self.shared.view.fold_all(folds, self.next_seq);
         self.shared.view.set_durable(seq - 1);

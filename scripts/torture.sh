@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# The long versions of all that shows that nothing is lost, nothing is done twice and nothing is oversold: one after another, with a
+# line of progress now and then, and a table at the end of what was run, how many cases, and what was found. Ctrl-C ends the one that
+# runs and prints the table so far.
+#
+#   scripts/torture.sh                  all of it: many hours
+#   scripts/torture.sh NAME…            those
+#   scripts/torture.sh --list           the names, and what each of them is
+#   SHELFD_TORTURE_CASES=200 scripts/torture.sh killed   so many cases in place of the full number
+#   SHELFD_TEST_SEED=7 scripts/torture.sh                other random choices
+#
+# Each stage is tests that read SHELFD_TORTURE and print `torture: NAME: N cases, M found`. Fuzzing is apart: `make fuzz`.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+export PATH="$HOME/.cargo/bin:$PATH"
+
+# name | which tests: lib (inside the crate) or promises (the real binary) | filter | what it is
+stages=(
+    "cuts|lib|faults::cuts|power cuts at every point of a store's life"
+    "errors|lib|faults::errors|each read, write, sync and resize fails, once and from then on"
+    "broken|lib|faults::broken|flipped bits, cut files, swapped pages"
+    "simulator|lib|simulator|the whole node on one thread with simulated time, by seeds"
+    "killed|promises|crash::|the real binary under load, kill -9"
+    "linearizable|promises|linearizable::|histories of concurrent clients under kill, checked"
+    "full_disk|promises|full_disk::|a disk that fills up and gets room again"
+    "clocks|promises|clocks::|clocks that jump, go back, change their zone"
+    "plug|promises|plug::|a machine with systemd whose plug is pulled"
+    "poison|promises|poison::|each kind of actor dies at its worst moment"
+    "museum|promises|museum::|twelve known ways of overselling"
+    "kafka|promises|kafka::|broker and node killed in mid-stream, months of a shop"
+)
+
+if [ "${1:-}" = --list ]; then
+    for stage in "${stages[@]}"; do
+        IFS='|' read -r name _ _ about <<<"$stage"
+        printf '%-13s %s\n' "$name" "$about"
+    done
+    exit 0
+fi
+wanted=("$@")
+for name in "${wanted[@]}"; do
+    printf '%s\n' "${stages[@]}" | grep -q "^$name|" || { echo "torture: there is no $name; --list names them all" >&2; exit 64; }
+done
+
+export SHELFD_TORTURE=${SHELFD_TORTURE:-50}
+scripts/setup.sh broker || exit 1
+${CARGO:-cargo} test --locked --no-run --quiet --lib --test promises || exit 1
+
+logs=target/torture
+mkdir -p "$logs"
+table=()
+total_cases=0
+total_found=0
+failed=0
+stopped=0
+trap 'stopped=1' INT TERM
+summary() {
+    printf '\n%-13s %9s %12s %7s  %s\n' stage seconds cases found verdict
+    for row in "${table[@]}"; do
+        IFS='|' read -r name took cases found verdict <<<"$row"
+        printf '%-13s %9s %12s %7s  %s\n' "$name" "$took" "$cases" "$found" "$verdict"
+    done
+    printf '\nshelfd %s, %s, seed %s%s: %d stages, %d cases, %d found, %d failed%s\n' \
+        "$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1) ($(git describe --always --dirty 2>/dev/null || echo no commit))" \
+        "$(date -u +%Y-%m-%dT%H:%MZ)" "${SHELFD_TEST_SEED:-default}" "${SHELFD_TORTURE_CASES:+, shortened to $SHELFD_TORTURE_CASES cases}" \
+        "${#table[@]}" "$total_cases" "$total_found" "$failed" "$([ "$stopped" = 1 ] && echo ', stopped before the end')"
+}
+
+for stage in "${stages[@]}"; do
+    [ "$stopped" = 0 ] || break
+    IFS='|' read -r name kind filter about <<<"$stage"
+    if [ ${#wanted[@]} -gt 0 ] && ! printf '%s\n' "${wanted[@]}" | grep -qx "$name"; then continue; fi
+    printf '\n== %s: %s\n' "$name" "$about"
+    begin=$SECONDS
+    target=(--lib)
+    [ "$kind" = promises ] && target=(--test promises)
+    # What the tests say of themselves comes as it is said; the rest goes to the log.
+    ${CARGO:-cargo} test --locked --quiet "${target[@]}" "$filter" -- --nocapture --test-threads "${RUST_TEST_THREADS:-2}" 2>&1 |
+        tee "$logs/$name.log" | grep --line-buffered -aE '^torture: |: [0-9]+ cases in |^test .*FAILED|panicked at|^error' &
+    reader=$!
+    while ! wait "$reader"; do
+        # Interrupted, or grep has seen nothing to show.
+        [ "$stopped" = 1 ] && break
+        kill -0 "$reader" 2>/dev/null || break
+    done
+    took=$((SECONDS - begin))
+    read -r cases found < <(awk '/^torture: / { c += $(NF-3); f += $(NF-1) } END { print c + 0, f + 0 }' "$logs/$name.log")
+    passed=$(awk '/^test result:/ { p += $4 } END { print p + 0 }' "$logs/$name.log")
+    broke=$(awk '/^test result:/ { f += $6 } END { print f + 0 }' "$logs/$name.log")
+    # Stages whose tests do not count cases are counted by tests.
+    [ "$cases" = 0 ] && cases=$passed
+    verdict="$passed tests passed"
+    if [ "$stopped" = 1 ]; then
+        verdict=stopped
+    elif ! grep -q '^test result:' "$logs/$name.log"; then
+        verdict="did not run: see $logs/$name.log"
+        failed=$((failed + 1))
+    elif [ "$broke" -gt 0 ]; then
+        verdict="$broke tests failed: see $logs/$name.log"
+        failed=$((failed + 1))
+    elif [ "$passed" = 0 ]; then
+        verdict="no such tests"
+        failed=$((failed + 1))
+    fi
+    total_cases=$((total_cases + cases))
+    total_found=$((total_found + found))
+    table+=("$name|$took|$cases|$found|$verdict")
+done
+summary
+[ "$failed" = 0 ] && [ "$total_found" = 0 ] && [ "$stopped" = 0 ]
