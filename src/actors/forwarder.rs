@@ -33,8 +33,33 @@ const WAIT: [Duration; 2] = [Duration::from_millis(20), Duration::from_secs(5)];
 pub struct Told {
     /// What the other warehouse must hear.
     pub event: Box<Event>,
-    /// Who is answered when it has heard.
-    pub answer: Option<(Arc<Ticket>, u32, Verdict)>,
+    /// Answered when it has heard.
+    pub answer: Option<Answer>,
+}
+
+/// The answer to whoever sent the goods. It is given when this is dropped, however that comes: what was sent is durable, and a
+/// forwarder that dies with it in its hands leaves the telling to its successor. (To wait for the ticket's last holder is not
+/// enough: the warehouse of an awake SKU holds it until every row is answered.)
+pub struct Answer {
+    ticket: Arc<Ticket>,
+    row: u32,
+    verdict: Option<Verdict>,
+}
+
+impl Answer {
+    /// That row's verdict.
+    pub fn new(ticket: Arc<Ticket>, row: u32, verdict: Verdict) -> Answer {
+        let verdict = Some(verdict);
+        Answer { ticket, row, verdict }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(verdict) = self.verdict.take() {
+            self.ticket.answer(self.row, verdict);
+        }
+    }
 }
 
 /// What it is told.
@@ -153,9 +178,7 @@ impl State {
         doom::may_die("forwarder");
         // What was sent is durable whatever the other side says now.
         for told in &mut batch {
-            if let Some((ticket, row, verdict)) = told.answer.take() {
-                ticket.answer(row, verdict);
-            }
+            told.answer = None;
         }
         let not_yet = verdicts.iter().position(|verdict| matches!(verdict, Verdict::NotJudged(_)));
         for (told, verdict) in batch.iter().zip(&verdicts).take(not_yet.unwrap_or(batch.len())) {

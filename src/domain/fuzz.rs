@@ -93,6 +93,46 @@ fn lot(number: u8) -> Option<LotRef> {
     }
 }
 
+/// What an event claims; `None`: it is a void.
+fn claimed(kind: u8, units: i64, flags: u8, reservation: Option<Id>) -> Option<What> {
+    let transfer = Id::trusted(if flags & 1 == 0 { "t" } else { "u" });
+    let from = [Inside::Sellable, Inside::Quarantine, Inside::InTransit][usize::from(flags % 3)];
+    let to = if flags & 2 == 0 {
+        ReturnTo::Sellable
+    } else {
+        ReturnTo::Quarantine
+    };
+    Some(match kind {
+        0 => What::Receipt { quantity: units },
+        1 | 2 => What::Sale {
+            quantity: units,
+            reservation,
+        },
+        3 => What::Return { quantity: units, to },
+        4 => What::Quarantine { quantity: units },
+        5 => What::Release { quantity: units },
+        6 => What::WriteOff { quantity: units, from },
+        7 => What::TransferOut {
+            quantity: units,
+            transfer,
+            to_warehouse: Id::trusted("back"),
+        },
+        8 => What::TransferIn {
+            quantity: units,
+            transfer,
+        },
+        9 => What::Underway {
+            lots: lot(flags).map(|lot| (lot, units)).into_iter().collect(),
+            transfer,
+            from_warehouse: Id::trusted("back"),
+        },
+        10 => What::Adjustment { delta: units - 12 },
+        11 | 12 => What::Count { quantity: units - 1 },
+        13 => What::Snapshot { quantity: units - 1 },
+        _ => return None,
+    })
+}
+
 impl World {
     fn new(flags: u8) -> World {
         let channel = |buffer| Channel {
@@ -203,42 +243,9 @@ impl World {
 
     fn event(&mut self, kind: u8, bytes: &mut Bytes<'_>) {
         let (of, units, flags) = (sku(bytes.below(2)), bytes.units(), bytes.next().unwrap_or(255));
-        let transfer = Id::trusted(if flags & 1 == 0 { "t" } else { "u" });
-        let from = [Inside::Sellable, Inside::Quarantine, Inside::InTransit][usize::from(flags % 3)];
-        let to = if flags & 2 == 0 {
-            ReturnTo::Sellable
-        } else {
-            ReturnTo::Quarantine
-        };
         let reservation = (kind == 2).then(|| basket(flags));
-        let what = match kind {
-            0 => What::Receipt { quantity: units },
-            1 | 2 => What::Sale {
-                quantity: units,
-                reservation: reservation.clone(),
-            },
-            3 => What::Return { quantity: units, to },
-            4 => What::Quarantine { quantity: units },
-            5 => What::Release { quantity: units },
-            6 => What::WriteOff { quantity: units, from },
-            7 => What::TransferOut {
-                quantity: units,
-                transfer,
-                to_warehouse: Id::trusted("back"),
-            },
-            8 => What::TransferIn {
-                quantity: units,
-                transfer,
-            },
-            9 => What::Underway {
-                lots: lot(flags).map(|lot| (lot, units)).into_iter().collect(),
-                transfer,
-                from_warehouse: Id::trusted("back"),
-            },
-            10 => What::Adjustment { delta: units - 12 },
-            11 | 12 => What::Count { quantity: units - 1 },
-            13 => What::Snapshot { quantity: units - 1 },
-            _ => return self.void(flags),
+        let Some(what) = claimed(kind, units, flags, reservation.clone()) else {
+            return self.void(flags);
         };
         let event = Event {
             origin: origin(self.facts.len() as u64),

@@ -342,13 +342,16 @@ impl Sweep {
         match self.baskets.get(&key) {
             // Past the window an id may be used again.
             Some(known) if version == 1 && known.ended.is_some_and(|at| at.plus_ms(window) < fact.recorded) => {}
-            Some(known) if known.ended.is_some() => {
+            // What an ended basket has taken may still be matched by sales; how and when it ended stays.
+            Some(known) if known.ended.is_some() && (known.state, known.ended) != (basket.state, ended) => {
                 let state = known.state.as_str();
                 found(
                     "final_ends",
                     format!("it was {state} at fact {}, and fact {seq} changes it", known.seq),
                 );
             }
+            // Matching shows nobody anything, and so it is no new version.
+            Some(known) if known.ended.is_some() && version == known.version => {}
             Some(known) if version <= known.version => {
                 found(
                     "ordered_publication",
