@@ -115,8 +115,8 @@ fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
-        // Each answer goes out before the next head is looked at: that one may be unreadable, or stop half-way.
-        .pipeline_flush(false)
+        // Without it hyper's own bare answer to a head that cannot be read goes out before the problem (`Watched`).
+        .pipeline_flush(true)
         // A connection's own watch minds slow heads (`Activity`): hyper's would set a timer for every request.
         .header_read_timeout(None)
         .max_buf_size(MAX_HEAD_BYTES)
