@@ -55,7 +55,7 @@ fn events_of(body: &[u8]) -> usize {
         let mut decoder = Decoder::new(&known, None);
         let rows = match decode(body, format, ROWS, &mut decoder) {
             Ok(Decoded::One(row)) => vec![*row],
-            Ok(Decoded::Many(rows)) => rows,
+            Ok(Decoded::Many(rows)) => rows.into_iter().collect(),
             Err(_) => continue,
         };
         assert!(rows.len() <= ROWS);
