@@ -144,9 +144,9 @@ fn make(fresh: &Path, source: &impl Reads, before: &Report) -> Result<(), Repair
     };
     initialise(&database, &bits).map_err(write)?;
     head(&database, &about, before).map_err(write)?;
-    copy(&database, source, tables::JOURNAL, &write)?;
+    copy(&database, source, tables::JOURNAL, write)?;
     if !before.from_zero {
-        balances(&database, source, &about, &write)?;
+        balances(&database, source, &about, write)?;
     }
     drop(database);
     derive(fresh).map_err(RepairError::NotSound)

@@ -146,7 +146,7 @@ impl Sweep {
     }
 
     /// Whether the journal reaches back to the first fact of all.
-    pub(super) fn from_zero(&self) -> bool {
+    pub(super) fn reaches_zero(&self) -> bool {
         self.floor <= 1
     }
 
@@ -302,7 +302,7 @@ impl Sweep {
         else {
             return;
         };
-        let zero = self.from_zero();
+        let zero = self.reaches_zero();
         let known = &mut self.stocks[(index.0 - self.range.start) as usize];
         let first = known.is_none();
         let known = known.get_or_insert_with(|| Box::new(Known::new(zero)));
@@ -358,7 +358,7 @@ impl Sweep {
                     format!("fact {seq} has version {version} after version {}", known.version),
                 );
             }
-            None if self.from_zero() && version != 1 => {
+            None if self.reaches_zero() && version != 1 => {
                 found(
                     "replay",
                     format!("its first fact is {seq}, of version {version}: those before are missing"),
