@@ -51,7 +51,7 @@ impl Sweep {
             return found(violation.name(), format!("as it is answered now, {violation}"));
         }
         let Some(known) = &self.stocks[(index.0 - self.range.start) as usize] else {
-            if self.from_zero() {
+            if self.reaches_zero() {
                 found(
                     "replay",
                     format!("its state says that its last fact is {seq}, and the journal has none of it"),
