@@ -218,7 +218,7 @@ fn a_gzip_bomb_is_stopped_and_a_gzip_body_is_read() {
 fn half_a_request_and_silence_is_ended() {
     let node = Node::builder()
         .env("SHELFD__HTTP__BODY_TIMEOUT_MS", "200")
-        .env("SHELFD__HTTP__HEADER_TIMEOUT_MS", "200")
+        .env("SHELFD__HTTP__HEADER_TIMEOUT_MS", "1000")
         .start();
     let half_body = raw(
         &node,
