@@ -344,7 +344,7 @@ impl World {
         };
         let decided = self.ask(|ctx| hold(self.baskets.get(&id), &request, &self.site, &|sku| self.stocks.get(sku), ctx));
         let Ok(decided) = decided else { return };
-        let grew = self.baskets.get(&id).is_none();
+        let grew = !self.baskets.contains_key(&id);
         self.basket(Some(decided));
         if grew {
             for line in &request.lines {

@@ -405,7 +405,7 @@ impl Life {
             encode_owned(&mut bytes, &stored.fact, stored.memory);
             ends.push(bytes.len() as u32);
         }
-        let place = (self.number % 3 == 0).then_some(self.number as i64);
+        let place = self.number.is_multiple_of(3).then_some(self.number as i64);
         let mark = place.map(|next| {
             let position = Position {
                 topic: TOPIC.into(),
