@@ -204,7 +204,8 @@ demo() {
     topic inventory.availability 3 cleanup.policy=compact
     topic inventory.reservations 3
     topic inventory.drift 1
-    topic inventory.dead_letters 1
+    # A letter holds the whole message in base64: http.max_body_bytes, a third more, and what stands beside it.
+    topic inventory.dead_letters 1 max.message.bytes=22435160
     echo
     echo "Kafka $VERSION listens on 127.0.0.1:$PORT. Go on with:"
     echo "    target/release/shelfd run --config examples/kafka/config.toml --data ./kafka-data"

@@ -2,6 +2,8 @@
 
 mod check;
 mod out;
+mod places;
+mod poison;
 mod reader;
 mod retail;
 mod schema;

@@ -121,22 +121,36 @@ pub struct Batch {
     reach: Reach,
 }
 
+/// Tells of a row the message that it came with, as JSON. Asked only when the row becomes a dead letter, so that nobody writes down
+/// a million messages for the one that kills.
+pub type Bearer = Box<dyn Fn(u32) -> String + Send + Sync>;
+
 /// How far into their source the rows reach: written in the commit that completes the last of them, unless one of them needs
 /// a word elsewhere first.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Reach {
     positions: Vec<Position>,
     spoilt: AtomicBool,
     written: AtomicBool,
+    bearer: Option<Bearer>,
 }
 
 impl Reach {
-    /// Up to these positions.
-    pub fn to(positions: Vec<Position>) -> Reach {
+    /// Up to these positions; `bearer` tells how each row came.
+    pub fn to(positions: Vec<Position>, bearer: Option<Bearer>) -> Reach {
         Reach {
             positions,
+            bearer,
             ..Reach::default()
         }
+    }
+}
+
+impl std::fmt::Debug for Reach {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reach")
+            .field("positions", &self.positions)
+            .finish_non_exhaustive()
     }
 }
 
@@ -190,6 +204,11 @@ impl Batch {
     /// A row's event.
     pub fn event(&self, row: u32) -> &Event {
         &self.events[row as usize]
+    }
+
+    /// The message that a row came with, as JSON, when it came with one.
+    pub fn message(&self, row: u32) -> Option<String> {
+        self.reach.bearer.as_ref().map(|bearer| bearer(row))
     }
 
     /// A row's SKU.

@@ -153,7 +153,7 @@ impl Desk {
         let version = apply(stock, &changes, business, prepared.now);
         let after = self.offer.after(stock.as_ref(), prepared.today, prepared.now);
         let payload = match (&outcome, &follow) {
-            (Outcome::DeadLetter { .. }, _) => Some(payload::render(event)),
+            (Outcome::DeadLetter { .. }, _) => Some(payload::render_with(event, ticket.message(prepared.row))),
             (_, Some(underway)) => Some(payload::render(underway)),
             _ => kept.map(payload::render),
         };

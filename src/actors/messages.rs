@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 
 use super::answers::{Heard, Reply};
-use super::batch::{Held, Reach, not_durable};
+use super::batch::{Bearer, Held, Reach, not_durable};
 use super::draft::Draft;
 use super::node::{Node, Underway, Verdict, lost};
 use super::once::origin;
@@ -57,13 +57,21 @@ impl Mark for Stated {
 
 impl Node {
     /// As [`Node::judged`]; `positions` is where their topics go on, written in the commit that completes the last of them.
-    /// Says whether it was: not when one was refused or not judged, nor when there was nothing left to commit.
-    pub async fn events_reaching(&self, events: Vec<Event>, held: Held, positions: Vec<Position>) -> (Vec<Verdict>, bool) {
+    /// Says whether it was: not when one was refused or not judged, nor when there was nothing left to commit. `bearer` tells the
+    /// message of a row, for its dead letter.
+    pub async fn events_reaching(
+        &self,
+        events: Vec<Event>,
+        held: Held,
+        positions: Vec<Position>,
+        bearer: Option<Bearer>,
+    ) -> (Vec<Verdict>, bool) {
         if let Err(refusal) = self.room() {
             return (vec![Verdict::NotJudged(refusal.into()); events.len()], false);
         }
         let _inside = Underway::new(&self.inflight, events.len() as u32);
-        self.router.events_reaching(events.into(), held, Reach::to(positions)).await
+        let reach = Reach::to(positions, bearer);
+        self.router.events_reaching(events.into(), held, reach).await
     }
 
     /// Writes positions by themselves.

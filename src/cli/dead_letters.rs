@@ -134,7 +134,14 @@ const COLUMNS: &[Column] = &[
             letter.word("/event/type").trim_start_matches("inventory.").to_owned()
         })
     }),
-    left("source", |letter| text(letter.word("/event/source"))),
+    left("source", |letter| {
+        text(if letter.has("/message/topic") {
+            let place = ["/message/topic", "/message/partition", "/message/offset"].map(|name| letter.word(name));
+            place.join("/")
+        } else {
+            letter.word("/event/source")
+        })
+    }),
     left("reservation", |letter| text(letter.word("/reservation"))),
     left("error", |letter| text(letter.word("/error"))),
     left("trace", |letter| toned(letter.word("/trace_id"), Tone::Dim)),

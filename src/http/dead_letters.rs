@@ -23,6 +23,7 @@ use crate::domain::refusal::Code;
 use crate::domain::units::Id;
 use crate::domain::warehouse::Calendar;
 use crate::ingress::{message, suggest};
+use crate::storage::store::{ReadError, Store};
 use crate::storage::view::DeadLetter;
 
 /// A dead letter.
@@ -48,7 +49,7 @@ pub(super) struct LetterView {
     reservation: Option<String>,
     /// The command, as it was received.
     command: Option<Value>,
-    /// For a message of a broker: where it came from, and its bytes in base64.
+    /// What came from a broker: where, and its bytes in base64. Beside `event`: the message that the event came with.
     message: Option<Value>,
 }
 
@@ -79,6 +80,9 @@ struct Filter {
     cause: Option<String>,
     state: Option<String>,
 }
+
+/// What the letters of one page hold, in bytes: a letter is as large as the message that it keeps. Past it a page ends early.
+const PAGE_BYTES: usize = 8 << 20;
 
 const FILTERS: [&str; 4] = ["warehouse", "sku", "cause", "state"];
 
@@ -135,21 +139,21 @@ pub(super) async fn list(State(door): State<Door>, uri: Uri) -> Answer<Response>
     if params.word("group", &["cause"])?.is_some() {
         return Ok(Json(causes(filter.find(&door, None, usize::MAX))).into_response());
     }
-    let letters = filter.find(&door, before, limit);
-    let next = letters
-        .last()
-        .filter(|_| letters.len() == limit)
-        .map(|(seq, _)| sealed(&seq.to_string()));
+    let mut letters = filter.find(&door, before, limit);
+    let full = letters.len() == limit;
     let warehouses = door.node.view().warehouses();
     let seqs: Vec<u64> = letters.iter().map(|(seq, _)| *seq).collect();
-    let facts = door
-        .read(move |store| seqs.into_iter().map(|seq| store.fact(seq)).collect::<Result<Vec<_>, _>>())
-        .await?;
+    let facts = door.read(move |store| read_within(store, &seqs, PAGE_BYTES)).await?;
+    let next = letters
+        .get(facts.len().saturating_sub(1))
+        .filter(|_| full || facts.len() < letters.len())
+        .map(|(seq, _)| sealed(&seq.to_string()));
+    letters.truncate(facts.len());
     let item = |((seq, letter), fact): ((u64, DeadLetter), Option<Fact>)| {
         let calendar = warehouses
             .get(&letter.warehouse)
             .map_or_else(Calendar::utc, |site| shape::calendar(site));
-        let held = fact
+        let mut held: Option<Value> = fact
             .as_ref()
             .and_then(|fact| serde_json::from_str(fact.payload.as_deref()?).ok());
         let reservation = fact.as_ref().and_then(|fact| match &fact.subject {
@@ -162,7 +166,14 @@ pub(super) async fn list(State(door): State<Door>, uri: Uri) -> Answer<Response>
         let (event, command, message) = match reservation {
             Some(_) => (None, held, None),
             None if is_message => (None, None, held),
-            None => (held, None, None),
+            // An event that came with a message has that beside it.
+            None => {
+                let came_with = held
+                    .as_mut()
+                    .and_then(Value::as_object_mut)
+                    .and_then(|held| held.remove("message"));
+                (held, None, came_with)
+            }
         };
         LetterView {
             id: seq,
@@ -180,6 +191,20 @@ pub(super) async fn list(State(door): State<Door>, uri: Uri) -> Answer<Response>
     };
     let items: Vec<LetterView> = letters.into_iter().zip(facts).map(item).collect();
     Ok(Json(Page { items, next }).into_response())
+}
+
+/// The facts of letters, until they are so many bytes; the first one in any case.
+fn read_within(store: &Store, seqs: &[u64], most: usize) -> Result<Vec<Option<Fact>>, ReadError> {
+    let (mut facts, mut bytes) = (Vec::new(), 0);
+    for seq in seqs {
+        let fact = store.fact(*seq)?;
+        bytes += fact.as_ref().and_then(|fact| fact.payload.as_deref()).map_or(0, str::len);
+        facts.push(fact);
+        if bytes >= most {
+            break;
+        }
+    }
+    Ok(facts)
 }
 
 /// What letters are grouped by: a message's code, whatever the words after it; an actor's error as a whole.

@@ -19,8 +19,6 @@ use crate::domain::units::Id;
 
 /// What the source of an event begins with that is too old for its own source's memory and comes out of a dead letter.
 const REPLAYED: &str = "dead-letter/";
-/// Of a larger message a dead letter keeps only the beginning; where it came from has the rest.
-const KEPT_BYTES: usize = 4 << 20;
 
 /// A message, as it came.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +44,9 @@ pub struct Place<'a> {
     pub key: Option<&'a [u8]>,
     /// How the topic is decoded.
     pub format: &'a str,
+    /// Of a larger body a dead letter keeps only so many bytes: no more than the node would take at all, so whatever could be
+    /// taken after a fix is kept whole. Where it came from has the rest.
+    pub keep_bytes: usize,
 }
 
 /// A message as a dead letter keeps it. Bytes are base64, since they need not be text.
@@ -153,8 +154,8 @@ impl Message {
                 .collect(),
             format: place.format.to_owned(),
             bytes,
-            cut: bytes > KEPT_BYTES,
-            body: body.map(|body| BASE64.encode(&body[..bytes.min(KEPT_BYTES)])),
+            cut: bytes > place.keep_bytes,
+            body: body.map(|body| BASE64.encode(&body[..bytes.min(place.keep_bytes)])),
         };
         // A structure of strings and numbers always serialises.
         serde_json::to_string(&written).unwrap_or_default()
@@ -328,9 +329,12 @@ mod tests {
             timestamp: Some(5),
             key: Some(b"k"),
             format: "cloudevents",
+            keep_bytes: 10,
         };
         let back = Message::read(&message.written(&place)).unwrap();
-        assert_eq!((back.headers, back.body), (message.headers, message.body));
+        assert_eq!((&back.headers, &back.body), (&message.headers, &message.body));
+        let less = Place { keep_bytes: 9, ..place };
+        assert!(Message::read(&message.written(&less)).is_none(), "half a message is none");
         assert!(Message::read("{}").is_none());
     }
 }

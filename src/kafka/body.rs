@@ -14,6 +14,7 @@ use crate::domain::reservation::Reservation;
 use crate::domain::stock::Stock;
 use crate::domain::units::{Day, Id, Time};
 use crate::domain::warehouse::{Calendar, Warehouse, date_of};
+use crate::storage::payload;
 
 /// A warehouse and its calendar.
 pub(super) struct Site {
@@ -344,11 +345,21 @@ pub(super) fn put_letter(out: &mut Vec<u8>, fact: &Fact, error: &str) {
     put_field(out, "event_id", fact.origin.id.as_str());
     put_time(out, "recorded_at", Some(fact.recorded), &Calendar::utc());
     put_optional(out, "trace_id", fact.origin.trace.as_deref().map(trace_id));
-    // A payload is the JSON that the node wrote: an event, or a message.
+    // A payload is the JSON that the node wrote: a message, an event, or an event and the message that it came with.
     let payload = fact.payload.as_deref().unwrap_or("null");
-    let message = matches!(fact.subject, crate::domain::fact::Subject::DeadLetter { .. });
-    put_name(out, if message { "message" } else { "event" });
-    out.extend_from_slice(payload.as_bytes());
+    let (event, message) = match fact.subject {
+        crate::domain::fact::Subject::DeadLetter { .. } => (None, Some(payload)),
+        _ => {
+            let (event, message) = payload::parts(payload);
+            (Some(event), message)
+        }
+    };
+    for (name, text) in [("event", event.as_deref()), ("message", message)] {
+        if let Some(text) = text {
+            put_name(out, name);
+            out.extend_from_slice(text.as_bytes());
+        }
+    }
     out.push(b'}');
 }
 

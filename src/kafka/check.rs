@@ -33,6 +33,9 @@ const LARGEST: usize = 24 << 20;
 /// What Kafka takes when nobody says otherwise.
 const USUAL_BYTES: usize = 1_048_588;
 
+/// What a dead letter has beside the base64 of its message's body, generously.
+const LETTER_BESIDE: usize = 64 << 10;
+
 /// How serious a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weight {
@@ -367,6 +370,14 @@ fn output(
         .get("max.message.bytes")
         .and_then(|bytes| bytes.parse().ok())
         .unwrap_or(USUAL_BYTES);
+    let letter = options.max_bytes.div_ceil(3) * 4 + LETTER_BESIDE;
+    if out.what == What::DeadLetters && most < letter {
+        findings.push(found(
+            Weight::Warn,
+            format!("topic {topic}: it takes {most} bytes, and the letter of a large message has up to {letter}: such a one would stop it"),
+            format!("kafka-configs.sh --alter --topic {topic} --add-config max.message.bytes={letter}"),
+        ));
+    }
     findings.push(match may_write(topic, most, options)? {
         None => good(format!("topic {topic}: {count} partition(s), may be written")),
         Some(error) if error.rdkafka_error_code() == Some(Code::TopicAuthorizationFailed) => found(

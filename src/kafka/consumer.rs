@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
@@ -21,10 +22,11 @@ use crate::ingress::admission::Valve;
 use crate::storage::append::Position;
 
 use super::In;
+use super::assigned::Assigned;
 use super::client::{Broker, Heard, Trouble, code};
 use super::gauge::{InGauge, Line};
 use super::part::Stop;
-use super::place::{Places, Sight};
+use super::place::Sight;
 use super::taken::Batch;
 
 /// Messages and bytes of one batch. A heavy batch is what a light one waits for, so it is small, too.
@@ -53,7 +55,7 @@ pub(super) struct Consumer {
     pub(super) broker: Broker,
     pub(super) group: String,
     pub(super) heavy: bool,
-    pub(super) ins: Vec<In>,
+    pub(super) ins: Arc<[In]>,
     /// The most rows and bytes of one message.
     pub(super) limits: (usize, usize),
     pub(super) valve: Valve,
@@ -80,7 +82,7 @@ impl Consumer {
         }
     }
 
-    fn open(&self) -> Result<BaseConsumer<Places>, Trouble> {
+    fn open(&self) -> Result<BaseConsumer<Assigned>, Trouble> {
         let mut settings = self.broker.settings()?;
         if let Ok(store) = self.node.store().id() {
             // After a crash the group knows its member again, and does not wait ten seconds for the end of the old one.
@@ -103,9 +105,12 @@ impl Consumer {
             .set("fetch.error.backoff.ms", "100")
             .set("queued.min.messages", if self.heavy { "20000" } else { "5000" })
             .set("queued.max.messages.kbytes", if self.heavy { "16384" } else { "8192" })
-            .set("statistics.interval.ms", "1000");
-        let context = Places::new(self.node.clone(), Heard::new(self.line.clone()), self.gauges.clone());
-        let consumer: BaseConsumer<Places> = settings.create_with_context(context)?;
+            .set("statistics.interval.ms", "1000")
+            // A topic's id is told there, and nowhere else.
+            .set("debug", "topic")
+            .set_log_level(RDKafkaLogLevel::Debug);
+        let context = Assigned::new(self.node.clone(), Heard::new(self.line.clone()), self.gauges.clone());
+        let consumer: BaseConsumer<Assigned> = settings.create_with_context(context)?;
         let topics: Vec<&str> = self.ins.iter().map(|one| one.topic.as_str()).collect();
         consumer.subscribe(&topics)?;
         Ok(consumer)
@@ -114,7 +119,8 @@ impl Consumer {
     fn consume(&self, stop: &Stop) -> Result<(), Trouble> {
         let consumer = self.open()?;
         while !stop.now() {
-            let batch = self.gather(&consumer);
+            consumer.context().mind(&consumer);
+            let batch = Arc::new(self.gather(&consumer));
             if batch.len() == 0 {
                 continue;
             }
@@ -130,7 +136,7 @@ impl Consumer {
     }
 
     /// What is there: waits only for the first.
-    fn gather(&self, consumer: &BaseConsumer<Places>) -> Batch {
+    fn gather(&self, consumer: &BaseConsumer<Assigned>) -> Batch {
         let mut batch = Batch::default();
         let mut wait = POLL;
         while batch.len() < BATCH.0 && batch.bytes() < BATCH.1 {
@@ -150,29 +156,24 @@ impl Consumer {
     }
 
     /// A message goes into the batch, unless its place says something else.
-    fn sort(&self, consumer: &BaseConsumer<Places>, batch: &mut Batch, message: &BorrowedMessage<'_>) {
+    fn sort(&self, consumer: &BaseConsumer<Assigned>, batch: &mut Batch, message: &BorrowedMessage<'_>) {
         self.line.runs();
         let Some(topic) = self.gauges.iter().position(|(name, _)| &**name == message.topic()) else {
             return;
         };
-        let (name, partition) = (message.topic(), message.partition());
         match consumer.context().look(consumer, message) {
-            Sight::New => batch.take(topic, message),
+            Sight::New | Sight::Gap { .. } | Sight::Back { .. } => batch.take(topic, message),
             // Known from before a start: the group is told what the journal says, also when nothing new comes.
             Sight::Taken => {
                 let position = Position {
                     topic: self.gauges[topic].0.clone(),
-                    partition,
+                    partition: message.partition(),
                     next: message.offset() + 1,
                     print: 0,
                 };
                 store(consumer, &[position]);
             }
-            Sight::Restart => {
-                if let Err(error) = consumer.seek(name, partition, Offset::Beginning, Duration::from_secs(5)) {
-                    tracing::error!(%error, topic = name, "the beginning of the topic could not be found; it is looked for again");
-                }
-            }
+            Sight::Restart => {}
         }
     }
 
@@ -200,7 +201,7 @@ impl Consumer {
     }
 
     /// Carries a batch to its end; `None`: the thread should end before it.
-    fn judge(&self, consumer: &BaseConsumer<Places>, stop: &Stop, batch: &Batch) -> Option<Vec<Position>> {
+    fn judge(&self, consumer: &BaseConsumer<Assigned>, stop: &Stop, batch: &Arc<Batch>) -> Option<Vec<Position>> {
         let topics: Vec<Arc<str>> = self.gauges.iter().map(|(name, _)| name.clone()).collect();
         let positions = batch.positions(&topics);
         if self.heavy {
@@ -239,7 +240,7 @@ impl Consumer {
         done.map(|()| positions)
     }
 
-    fn pause(&self, consumer: &BaseConsumer<Places>, pause: bool) -> bool {
+    fn pause(&self, consumer: &BaseConsumer<Assigned>, pause: bool) -> bool {
         let list = consumer.assignment();
         let done = list.and_then(|list| {
             if pause {
@@ -265,7 +266,7 @@ impl Consumer {
     }
 
     /// One try of the whole batch: what was taken by an earlier one is a duplicate.
-    fn once(&self, stop: &Stop, batch: &Batch, positions: &[Position]) -> Result<(), Refusal> {
+    fn once(&self, stop: &Stop, batch: &Arc<Batch>, positions: &[Position]) -> Result<(), Refusal> {
         let mut decoded = batch.decode(&self.node, &self.ins, self.limits);
         let events = std::mem::take(&mut decoded.events);
         let mut permit = self.valve.permit();
@@ -281,15 +282,20 @@ impl Consumer {
         };
         let (verdicts, written) = match events.is_empty() {
             true => (Vec::new(), false),
-            false => stop.finish(self.node.events_reaching(events, Some(Box::new(permit)), reach)),
+            false => {
+                let bearer = batch.bearer(&decoded, &self.ins, self.limits.1);
+                let judged = self.node.events_reaching(events, Some(Box::new(permit)), reach, Some(bearer));
+                stop.finish(judged)
+            }
         };
         tally(&verdicts);
+        batch.tell_poison(&decoded, &verdicts, &self.ins);
         for verdict in &verdicts {
             if let Verdict::NotJudged(refusal) = verdict {
                 return Err(Refusal::clone(refusal));
             }
         }
-        let mut letters = batch.refused(&decoded, &verdicts, &self.ins);
+        let mut letters = batch.refused(&decoded, &verdicts, &self.ins, self.limits.1);
         letters.append(&mut decoded.letters);
         match (letters.is_empty(), written) {
             (true, true) => Ok(()),
@@ -322,7 +328,7 @@ fn tally(verdicts: &[Verdict]) {
 }
 
 /// Hands the places to the client, which commits them to the group once a second.
-fn store(consumer: &BaseConsumer<Places>, positions: &[Position]) {
+fn store(consumer: &BaseConsumer<Assigned>, positions: &[Position]) {
     let mut list = TopicPartitionList::with_capacity(positions.len());
     for position in positions {
         let added = list.add_partition_offset(&position.topic, position.partition, Offset::Offset(position.next));

@@ -14,12 +14,14 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer, ProducerContext, PurgeConfig};
 
-use super::Out;
 use super::client::{Broker, Heard, Trouble, code};
 use super::gauge::Line;
+use super::{Out, What};
 
 /// Messages sent and not confirmed; past it nothing more is read.
 const MAX_MESSAGES: usize = 20_000;
+/// KiB of them in the client. A dead letter is as large as the message that it keeps, and one that does not fit waits for ever.
+const MAX_KBYTES: [&str; 2] = ["16384", "131072"];
 /// How long a full queue may stay full before it is looked at again.
 const ROOM_WITHIN: Duration = Duration::from_millis(100);
 
@@ -133,7 +135,10 @@ impl Sender {
             .set("compression.codec", &out.compression)
             .set("batch.num.messages", "10000")
             .set("queue.buffering.max.messages", "100000")
-            .set("queue.buffering.max.kbytes", "16384")
+            .set(
+                "queue.buffering.max.kbytes",
+                MAX_KBYTES[usize::from(out.what == What::DeadLetters)],
+            )
             // The broker judges sizes, not its client.
             .set("message.max.bytes", "100000000")
             .set("topic.metadata.propagation.max.ms", "5000");

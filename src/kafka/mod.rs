@@ -7,6 +7,7 @@
 //! Everything here runs on threads of its own ([`part`]), since librdkafka's calls block. Rejected: Kafka transactions (they end at the
 //! broker, and our store is not in them) and one client for all topics (a topic that refuses would stop its neighbours).
 
+mod assigned;
 mod body;
 pub mod check;
 mod client;
@@ -155,7 +156,7 @@ impl Kafka {
             broker: options.broker.clone(),
             group: format!("{}.{class}", options.group),
             heavy,
-            ins,
+            ins: ins.into(),
             limits: (options.max_rows, options.max_bytes),
             valve: valve.clone(),
             line,

@@ -1,30 +1,13 @@
 //! Where each partition goes on: the journal's place on assignment, and what the first messages say about it.
 //!
 //! The message before the place is read once more and compared, since a topic that was made anew has offsets that mean other
-//! messages. Trusting the offset alone was rejected: it would skip as many messages of the new topic as the old one had.
+//! messages. Trusting the offset alone was rejected: it would skip as many messages of the new topic as the old one had. The topic's
+//! id was not taken in its stead: librdkafka tells it to nobody, and its change only in passing ([`super::assigned`]).
+//!
+//! Nothing here knows a broker: what one says comes in as numbers, and what to do goes out as a word.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
-
-use parking_lot::Mutex;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::KafkaError;
-use rdkafka::message::BorrowedMessage;
-use rdkafka::statistics::Statistics;
-use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{ClientContext, Message as _, Offset, TopicPartitionList};
-
-use crate::actors::node::Node;
-use crate::storage::append::Position;
-
-use super::client::Heard;
-use super::gauge::InGauge;
-use super::taken::print;
-
-/// How long the broker may take to say where a partition begins.
-const WATERMARKS: Duration = Duration::from_secs(5);
 
 /// What is known of one partition.
 struct Known {
@@ -35,181 +18,160 @@ struct Known {
 }
 
 /// What a message is to the place of its partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sight {
-    /// It is new.
+    /// It is the next one, or the first.
     New,
+    /// It is to be taken, and so many offsets before it have no message that anybody will see: a transaction's mark, compaction, or
+    /// retention that was quicker.
+    Gap {
+        /// The offset that should have come.
+        expected: i64,
+    },
+    /// It is to be taken, although its offset has been passed before: the topic was made anew.
+    Back {
+        /// The offset that should have come.
+        expected: i64,
+    },
     /// It was taken before: the one before the place.
     Taken,
     /// The topic is another one: begin at its beginning.
     Restart,
 }
 
-/// The context of a consumer: assignments, and what is known of each partition.
+/// See the module.
+#[derive(Default)]
 pub(super) struct Places {
-    node: Node,
-    heard: Heard,
-    gauges: Vec<(Arc<str>, Arc<InGauge>)>,
-    known: Mutex<HashMap<(Arc<str>, i32), Known>>,
+    known: HashMap<(Arc<str>, i32), Known>,
 }
 
 impl Places {
-    pub(super) fn new(node: Node, heard: Heard, gauges: Vec<(Arc<str>, Arc<InGauge>)>) -> Places {
-        Places {
-            node,
-            heard,
-            gauges,
-            known: Mutex::default(),
-        }
+    /// Forgets all partitions: others are assigned.
+    pub(super) fn clear(&mut self) {
+        self.known.clear();
     }
 
-    fn gauge(&self, topic: &str) -> Option<&(Arc<str>, Arc<InGauge>)> {
-        self.gauges.iter().find(|(name, _)| &**name == topic)
-    }
-
-    /// Sets each partition to where the journal says it goes on.
-    fn assigned(&self, list: &mut TopicPartitionList) {
-        let wanted: Vec<(String, i32)> = list
-            .elements()
-            .iter()
-            .map(|element| (element.topic().to_owned(), element.partition()))
-            .collect();
-        let mut known = self.known.lock();
-        known.clear();
-        let mut told = Vec::new();
-        for (topic, partition) in wanted {
-            let positions = self.node.store().positions(&topic).unwrap_or_else(|error| {
-                // The group's own place is never ahead of the journal's; what comes twice is known by its ids.
-                tracing::warn!(topic, %error, "the journal's places cannot be read; the group's are used");
-                Vec::new()
-            });
-            let place = positions.into_iter().find(|position| position.partition == partition);
-            let Some((name, _)) = self.gauge(&topic) else { continue };
-            let Some(Position { next, print, .. }) = place else {
-                told.push(format!("{topic}/{partition} from its beginning"));
-                continue;
-            };
-            told.push(format!("{topic}/{partition} at {next}"));
-            let from = if next > 0 { next - 1 } else { next };
-            known.insert(
-                (name.clone(), partition),
-                Known {
-                    next,
-                    compare: (next > 0).then_some(print),
-                },
-            );
-            if let Err(error) = list.set_partition_offset(&topic, partition, Offset::Offset(from)) {
-                tracing::error!(topic, partition, %error, "the place cannot be set");
-            }
-        }
-        tracing::info!(part = %self.heard.line.name, partitions = %told.join(", "), "partitions are assigned");
-        for (_, gauge) in &self.gauges {
-            gauge.assigned(told.len());
-        }
-        self.heard.line.runs();
+    /// A partition is assigned whose next message the journal says to be at `next`, after one with this fingerprint. The offset to begin
+    /// at: that of the message before.
+    pub(super) fn assign(&mut self, topic: &Arc<str>, partition: i32, next: i64, print: u64) -> i64 {
+        let compare = (next > 0).then_some(print);
+        self.known.insert((topic.clone(), partition), Known { next, compare });
+        if next > 0 { next - 1 } else { next }
     }
 
     /// Looks at a message before it is taken.
-    pub(super) fn look(&self, consumer: &BaseConsumer<Places>, message: &BorrowedMessage<'_>) -> Sight {
-        let Some((name, gauge)) = self.gauge(message.topic()) else {
-            return Sight::Taken;
-        };
-        let (partition, offset) = (message.partition(), message.offset());
-        let key = (name.clone(), partition);
-        let mut known = self.known.lock();
-        let Some(place) = known.get_mut(&key) else {
+    pub(super) fn look(&mut self, topic: &Arc<str>, partition: i32, offset: i64, print: impl FnOnce() -> u64) -> Sight {
+        let key = (topic.clone(), partition);
+        let Some(place) = self.known.get_mut(&key) else {
             let next = offset + 1;
-            known.insert(key, Known { next, compare: None });
+            self.known.insert(key, Known { next, compare: None });
             return Sight::New;
         };
         let compare = place.compare.take();
         if compare.is_some() && offset == place.next - 1 {
-            if compare == Some(print(message)) {
+            if compare == Some(print()) {
                 return Sight::Taken;
             }
-            tracing::error!(topic = %name, partition, offset, "the topic was made anew: it is taken from its beginning; what was taken before is known by its ids");
-            gauge.surprised();
             place.next = 0;
             return Sight::Restart;
         }
-        if offset < place.next {
-            tracing::error!(topic = %name, partition, offset, expected = place.next, "offsets have gone back: the topic was made anew, and is taken from here; what was taken before is known by its ids");
-            gauge.surprised();
-        } else if offset > place.next {
-            // Without the lock: the broker is asked.
-            let expected = place.next;
-            place.next = offset + 1;
-            drop(known);
-            overtaken(consumer, name, partition, (expected, offset), gauge);
-            return Sight::New;
+        let expected = std::mem::replace(&mut place.next, offset + 1);
+        match offset.cmp(&expected) {
+            std::cmp::Ordering::Less => Sight::Back { expected },
+            std::cmp::Ordering::Equal => Sight::New,
+            std::cmp::Ordering::Greater => Sight::Gap { expected },
         }
-        place.next = offset + 1;
-        Sight::New
     }
-}
 
-/// A gap is nothing (a transaction's mark, compaction) unless the partition begins above the place.
-fn overtaken(consumer: &BaseConsumer<Places>, topic: &str, partition: i32, (expected, offset): (i64, i64), gauge: &InGauge) {
-    match consumer.fetch_watermarks(topic, partition, WATERMARKS) {
-        Ok((low, _)) if low > expected => {
-            let missed = low.min(offset) - expected;
-            tracing::error!(
-                topic,
-                partition,
-                missed,
-                from = expected,
-                to = low,
-                "retention has overtaken the node: messages were thrown away before they were taken"
-            );
-            gauge.missed(missed.unsigned_abs());
-        }
-        Ok(_) => {}
-        Err(error) => {
-            tracing::warn!(topic, partition, expected, offset, %error, "there is a gap, and the broker does not say why")
-        }
+    /// Partitions of which the message before the place has not come yet.
+    pub(super) fn waiting(&self) -> Vec<(Arc<str>, i32)> {
+        let waiting = self.known.iter().filter(|(_, place)| place.compare.is_some());
+        waiting.map(|(key, _)| key.clone()).collect()
     }
-}
 
-impl ClientContext for Places {
-    fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
-        self.heard.log(level, fac, message);
-    }
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.heard.error(error, reason);
-    }
-    fn stats(&self, statistics: Statistics) {
-        for (name, gauge) in &self.gauges {
-            if let Some(topic) = statistics.topics.get(&**name) {
-                let lag = topic
-                    .partitions
-                    .iter()
-                    .filter(|(id, _)| **id >= 0)
-                    .map(|(_, partition)| partition.consumer_lag.max(0));
-                gauge.lags(lag.sum::<i64>().unsigned_abs());
-            }
-        }
-    }
-}
-
-impl ConsumerContext for Places {
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
-        let done = match error {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
-                self.assigned(list);
-                consumer.assign(list)
-            }
-            _ => {
-                tracing::info!(part = %self.heard.line.name, partitions = list.count(), "partitions are taken away");
-                consumer.unassign()
-            }
+    /// What the bounds of a partition that waits say: whether its topic is another one, which ends before the place. A client that
+    /// was sent there waits for a message that nobody may ever send, and sees none of those before it.
+    pub(super) fn ends_before(&mut self, topic: &Arc<str>, partition: i32, low: i64, high: i64) -> bool {
+        let Some(place) = self.known.get_mut(&(topic.clone(), partition)) else {
+            return false;
         };
-        if let Err(error) = done {
-            self.heard.line.waits(&format!("the assignment failed: {error}"));
+        if place.compare.is_none() {
+            return false;
+        }
+        if high < place.next {
+            (place.next, place.compare) = (0, None);
+            return true;
+        }
+        // Retention has taken the message before the place: there is nothing to compare with.
+        if low >= place.next {
+            place.compare = None;
+        }
+        false
+    }
+
+    /// The topic is another one, whatever its offsets say: its partitions, each to begin at its beginning.
+    pub(super) fn made_anew(&mut self, topic: &str) -> Vec<i32> {
+        let mine = self.known.iter_mut().filter(|((name, _), _)| &**name == topic);
+        mine.map(|((_, partition), place)| {
+            (place.next, place.compare) = (0, None);
+            *partition
+        })
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places() -> (Places, Arc<str>) {
+        let (mut places, topic) = (Places::default(), Arc::from("t"));
+        assert_eq!(places.assign(&topic, 0, 10, 77), 9);
+        (places, topic)
+    }
+
+    fn never() -> u64 {
+        panic!("nothing is to be compared")
+    }
+
+    #[test]
+    fn the_message_before_the_place_is_known_and_the_next_is_new() {
+        let (mut places, topic) = places();
+        assert_eq!(places.look(&topic, 0, 9, || 77), Sight::Taken);
+        assert_eq!(places.look(&topic, 0, 10, never), Sight::New);
+        assert_eq!(places.look(&topic, 0, 13, never), Sight::Gap { expected: 11 });
+        assert_eq!(places.look(&topic, 0, 2, never), Sight::Back { expected: 14 });
+        assert_eq!(places.look(&topic, 1, 5, never), Sight::New, "a partition without a place");
+    }
+
+    #[test]
+    fn another_message_before_the_place_is_another_topic() {
+        let (mut places, topic) = places();
+        assert_eq!(places.look(&topic, 0, 9, || 78), Sight::Restart);
+        for offset in 0..12 {
+            assert_eq!(places.look(&topic, 0, offset, never), Sight::New);
         }
     }
 
-    fn commit_callback(&self, result: rdkafka::error::KafkaResult<()>, _: &TopicPartitionList) {
-        if let Err(error) = result {
-            tracing::debug!(part = %self.heard.line.name, %error, "the group's place was not kept; the journal's is");
-        }
+    #[test]
+    fn a_topic_that_ends_before_the_place_is_another_one() {
+        let (mut places, topic) = places();
+        assert_eq!(places.waiting(), [(topic.clone(), 0)]);
+        // The old one, whose message before the place is there; and one that retention has emptied.
+        assert!(!places.ends_before(&topic, 0, 0, 10));
+        assert!(!places.ends_before(&topic, 0, 10, 10));
+        assert!(places.waiting().is_empty());
+        assert!(!places.ends_before(&topic, 0, 0, 9), "nothing is compared any more");
+        places.assign(&topic, 0, 10, 77);
+        assert!(places.ends_before(&topic, 0, 0, 9));
+        assert_eq!(places.look(&topic, 0, 0, never), Sight::New);
+    }
+
+    #[test]
+    fn a_topic_with_another_id_begins_at_its_beginning() {
+        let (mut places, topic) = places();
+        assert_eq!(places.made_anew("other"), Vec::<i32>::new());
+        assert_eq!(places.made_anew("t"), [0]);
+        assert_eq!(places.look(&topic, 0, 0, never), Sight::New);
     }
 }

@@ -10,6 +10,7 @@ use rdkafka::Message as _;
 use rdkafka::message::{BorrowedMessage, Headers};
 use xxhash_rust::xxh3::Xxh3Default;
 
+use crate::actors::batch::Bearer;
 use crate::actors::messages::Letter;
 use crate::actors::node::{Node, Verdict};
 use crate::domain::event::Event;
@@ -45,7 +46,7 @@ pub(super) struct Batch {
 pub(super) struct Decoded {
     pub(super) events: Vec<Event>,
     /// Which message each event came with, and in which row of it.
-    owners: Vec<(usize, usize)>,
+    owners: Arc<Vec<(usize, usize)>>,
     /// How many rows each message has.
     rows: Vec<usize>,
     /// Messages that are no events.
@@ -118,10 +119,11 @@ impl Batch {
         let mut shared = Decoder::new(&warehouses, None);
         let mut decoded = Decoded {
             events: Vec::with_capacity(self.kept.len()),
-            owners: Vec::with_capacity(self.kept.len()),
+            owners: Arc::default(),
             rows: Vec::with_capacity(self.kept.len()),
             letters: Vec::new(),
         };
+        let mut owners = Vec::with_capacity(self.kept.len());
         for (at, kept) in self.kept.iter().enumerate() {
             let message = self.message(at);
             let rows = match &message.body {
@@ -138,22 +140,23 @@ impl Batch {
                 match event {
                     Ok(event) => {
                         decoded.events.push(event);
-                        decoded.owners.push((at, row));
+                        owners.push((at, row));
                     }
                     Err(rejected) => bad = bad.or(Some((row, rejected.refusal))),
                 }
             }
             if let Some((row, refusal)) = bad {
                 let error = cause(&refusal, (count > 1).then_some(row));
-                decoded.letters.push(self.letter(at, &ins[kept.topic], error));
+                decoded.letters.push(self.letter(at, &ins[kept.topic], error, max_bytes));
             }
         }
+        decoded.owners = Arc::new(owners);
         decoded
     }
 
-    fn letter(&self, at: usize, of: &In, error: Box<str>) -> Letter {
+    /// A message with its place, as a dead letter keeps it.
+    fn written(&self, at: usize, of: &In, keep_bytes: usize) -> String {
         let kept = &self.kept[at];
-        let message = self.message(at);
         let place = Place {
             topic: &of.topic,
             partition: kept.partition,
@@ -161,7 +164,14 @@ impl Batch {
             timestamp: kept.timestamp,
             key: kept.key.clone().map(|key| &self.buffer[key]),
             format: "cloudevents",
+            keep_bytes,
         };
+        self.message(at).written(&place)
+    }
+
+    fn letter(&self, at: usize, of: &In, error: Box<str>, keep_bytes: usize) -> Letter {
+        let kept = &self.kept[at];
+        let message = self.message(at);
         let source = if of.source.is_empty() {
             format!("kafka/{}", of.topic)
         } else {
@@ -173,15 +183,15 @@ impl Batch {
             id: Id::trusted(&format!("{}/{}/{:016x}", kept.partition, kept.offset, kept.print)),
             error,
             trace,
-            payload: message.written(&place).into(),
+            payload: self.written(at, of, keep_bytes).into(),
         }
     }
 
     /// Letters for messages that the node has refused, besides those that have one.
-    pub(super) fn refused(&self, decoded: &Decoded, verdicts: &[Verdict], ins: &[In]) -> Vec<Letter> {
+    pub(super) fn refused(&self, decoded: &Decoded, verdicts: &[Verdict], ins: &[In], keep_bytes: usize) -> Vec<Letter> {
         let mut letters: Vec<Letter> = Vec::new();
         let mut last = None;
-        for (verdict, (at, row)) in verdicts.iter().zip(&decoded.owners) {
+        for (verdict, (at, row)) in verdicts.iter().zip(&*decoded.owners) {
             let Verdict::Judged {
                 outcome: Outcome::Refused(refusal),
                 ..
@@ -194,7 +204,7 @@ impl Batch {
             }
             last = Some(*at);
             let error = cause(refusal, (decoded.rows[*at] > 1).then_some(*row));
-            let letter = self.letter(*at, &ins[self.kept[*at].topic], error);
+            let letter = self.letter(*at, &ins[self.kept[*at].topic], error, keep_bytes);
             if !decoded
                 .letters
                 .iter()
@@ -204,6 +214,32 @@ impl Batch {
             }
         }
         letters
+    }
+
+    /// Tells the message of each event, for one that becomes a dead letter.
+    pub(super) fn bearer(self: &Arc<Batch>, decoded: &Decoded, ins: &Arc<[In]>, keep_bytes: usize) -> Bearer {
+        let (batch, owners, ins) = (self.clone(), decoded.owners.clone(), ins.clone());
+        Box::new(move |row| {
+            let (at, _) = owners[row as usize];
+            batch.written(at, &ins[batch.kept[at].topic], keep_bytes)
+        })
+    }
+
+    /// Says in the log which messages have killed whoever judged them: their letters are written already.
+    pub(super) fn tell_poison(&self, decoded: &Decoded, verdicts: &[Verdict], ins: &[In]) {
+        for (verdict, (at, row)) in verdicts.iter().zip(&*decoded.owners) {
+            if let Verdict::Judged {
+                outcome: Outcome::DeadLetter { error },
+                seq,
+                duplicate: false,
+                ..
+            } = verdict
+            {
+                let kept = &self.kept[*at];
+                let (topic, partition, offset) = (&*ins[kept.topic].topic, kept.partition, kept.offset);
+                tracing::error!(topic, partition, offset, row, letter = seq, error = %error, "a message killed whoever judged it, twice: it is a dead letter");
+            }
+        }
     }
 
     /// Counts its messages by topic.

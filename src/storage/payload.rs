@@ -4,11 +4,16 @@
 //! CloudEvents in structured mode, as the API takes them, so that a person can read a dead letter and send it by hand. The
 //! bytes as received were rejected: a row of a binary-mode message or of a table has none of its own.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::domain::event::{Event, Inside, LotRef, Origin, ReturnTo, StreamPosition, What};
 use crate::domain::units::{Day, Id, Time, Unit};
 use crate::domain::warehouse::{date_of, days_of};
+
+/// Stands before the message in a dead letter's JSON.
+const MESSAGE: &str = ",\"message\":";
 
 #[derive(Serialize, Deserialize)]
 struct Envelope {
@@ -127,6 +132,29 @@ pub fn render(event: &Event) -> String {
     };
     // A structure of strings and integers always serialises.
     serde_json::to_string(&envelope).unwrap_or_default()
+}
+
+/// The event as JSON, and beside it the message (JSON, too) that it came with, for a dead letter: [`parse`] reads it as it does the
+/// event alone.
+pub fn render_with(event: &Event, message: Option<String>) -> String {
+    let mut text = render(event);
+    if let Some(message) = message
+        && text.pop() == Some('}')
+    {
+        text.push_str(MESSAGE);
+        text.push_str(&message);
+        text.push('}');
+    }
+    text
+}
+
+/// The event and the message that [`render_with`] wrote, each as JSON; a text without a message is all event.
+pub fn parts(text: &str) -> (Cow<'_, str>, Option<&str>) {
+    // What an event's envelope holds is written before it, and a quotation mark within a text is escaped.
+    match text.split_once(MESSAGE) {
+        Some((event, message)) => (Cow::Owned(format!("{event}}}")), message.strip_suffix('}')),
+        None => (Cow::Borrowed(text), None),
+    }
 }
 
 fn write_what(what: &What, data: &mut Data) {
@@ -400,5 +428,18 @@ mod tests {
             assert_eq!(parse(&render(&event)).as_ref(), Some(&event));
         }
         assert_eq!(parse("{}"), None);
+    }
+
+    #[test]
+    fn a_message_stands_beside_its_event_and_is_told_apart_from_it() {
+        let mut event = event(What::Receipt { quantity: 1 });
+        event.origin.document = Some("a ,\"message\":{} of its own".into());
+        let alone = render(&event);
+        let message = r#"{"topic":"t","body":",\"message\":"}"#;
+        let both = render_with(&event, Some(message.to_owned()));
+        assert_eq!(parts(&both), (Cow::Borrowed(alone.as_str()), Some(message)));
+        assert_eq!(parts(&alone), (Cow::Borrowed(alone.as_str()), None));
+        assert_eq!(parse(&both).as_ref(), Some(&event));
+        assert!(serde_json::from_str::<serde_json::Value>(&both).unwrap()["message"]["topic"] == "t");
     }
 }

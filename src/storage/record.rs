@@ -174,6 +174,11 @@ impl Row {
         })
     }
 
+    /// How large it is.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The sequence after its last fact.
     pub(crate) fn end_seq(&self) -> u64 {
         self.header.first_seq + u64::from(self.header.count)

@@ -44,6 +44,9 @@ pub use peek::{Peek, peek};
 /// The store's file within its directory.
 pub const FILE: &str = "store.redb";
 
+/// Bytes of journal rows in one page of facts: a thousand of the usual ones, or a few large dead letters.
+const PAGE_BYTES: usize = 8 << 20;
+
 /// The version of the whole format that this node writes.
 pub const FORMAT: u64 = 2;
 
@@ -320,7 +323,8 @@ impl Store {
         Keeper::new(Arc::clone(&self.shared), self.journal.clone())
     }
 
-    /// Up to `limit` durable facts from a sequence on, oldest first.
+    /// Up to `limit` durable facts from a sequence on, oldest first; fewer, but at least one where there is one, when they are large:
+    /// a dead letter is as large as the message that it keeps.
     pub fn facts(&self, from: u64, limit: usize) -> Result<Vec<Fact>, ReadError> {
         let floor = self.floor();
         if from.max(1) < floor {
@@ -329,13 +333,15 @@ impl Store {
         let end = self.shared.view.durable_seq() + 1;
         let mut facts = Vec::new();
         let mut next = from.max(1);
-        while next < end && facts.len() < limit {
+        let mut bytes = 0;
+        while next < end && facts.len() < limit && bytes < PAGE_BYTES {
             let Some(row) = self.shared.database.row_at_or_after(next)? else {
                 break;
             };
             for stored in row.stored_from(next).take(limit - facts.len()) {
                 facts.push(stored.map_err(|corrupt| damaged(row.header.first_seq, &corrupt))?.fact);
             }
+            bytes += row.size_bytes();
             next = row.end_seq();
         }
         facts.retain(|fact| fact.seq < end);

@@ -41,6 +41,7 @@ fn every_topic_right_and_format_is_tried() {
     broker.topic("c.rotten", 1, &[]);
     broker.topic("c.updated", 1, &[("max.message.bytes", "20000")]);
     broker.topic("c.availability", 1, &[]);
+    broker.topic("c.letters", 1, &[]);
     broker.produce("c.light", [Sent::event(&event("1", "receipt", "milk", 1))]);
     broker.produce("c.rotten", [Sent::bytes("k", b"rotten")]);
     let ins = "[[kafka.in]]\ntopic = \"c.light\"\n";
@@ -59,6 +60,7 @@ fn every_topic_right_and_format_is_tried() {
         "[[kafka.in]]\ntopic = \"c.rotten\"\n",
         "[[kafka.in]]\ntopic = \"c.missing\"\n",
         &out("c.availability", "availability"),
+        &out("c.letters", "dead_letters"),
     ]
     .concat();
     let ran = check(&with(&broker.address(), &more));
@@ -69,6 +71,7 @@ fn every_topic_right_and_format_is_tried() {
             "would be a dead letter",
             "kafka-topics.sh --create --topic c.missing",
             "it is not compacted",
+            "--topic c.letters --add-config max.message.bytes=22435160",
         ],
     );
 }

@@ -8,17 +8,17 @@ use serde_json::{Value, json};
 use super::{config, newest, of_topic, out, published, rounds, schema, taken};
 use crate::harness::events::event;
 use crate::harness::kafka::{Broker, Sent};
-use crate::harness::node::{Node, wait_until};
+use crate::harness::node::Node;
 
 /// How long the broker may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One `[[kafka.in]]`.
-fn input(topic: &str, class: &str) -> String {
+pub(super) fn input(topic: &str, class: &str) -> String {
     format!("[[kafka.in]]\ntopic = \"{topic}\"\nclass = \"{class}\"\n")
 }
 
-fn sellable(node: &Node, sku: &str) -> i64 {
+pub(super) fn sellable(node: &Node, sku: &str) -> i64 {
     let answer = node.get(&format!("/v1/warehouses/main/skus/{sku}"));
     if answer.status == 404 {
         return 0;
@@ -26,7 +26,7 @@ fn sellable(node: &Node, sku: &str) -> i64 {
     answer.json()["accounts"]["sellable"].as_i64().expect("sellable")
 }
 
-fn letters(node: &Node) -> Vec<Value> {
+pub(super) fn letters(node: &Node) -> Vec<Value> {
     let page = node.get("/v1/dead-letters?limit=1000").expect_status(200).json();
     page["items"].as_array().cloned().unwrap_or_default()
 }
@@ -261,43 +261,4 @@ fn settled(broker: &Broker, mut node: Node, letters: &[Value], elsewhere: &Value
     broker.produce("d.light", [Sent::event(elsewhere)]);
     taken(&node, broker, &["d.light"]);
     assert_eq!(node.get("/v1/warehouses/north/skus/milk").json()["accounts"]["sellable"], 5);
-}
-
-#[test]
-fn new_partitions_a_topic_made_anew_and_retention_are_noticed() {
-    let broker = Broker::shared();
-    broker.topic("p.light", 1, &[]);
-    let mut node = Node::builder().config(&config(broker, &input("p.light", "light"))).start();
-    let send = |range: std::ops::Range<usize>, partition: i32| {
-        let message = |n: usize| Sent {
-            partition: Some(partition),
-            ..Sent::event(&event(&format!("e-{partition}-{n}"), "receipt", "milk", 1))
-        };
-        broker.produce("p.light", range.map(message));
-    };
-    send(0..10, 0);
-    taken(&node, broker, &["p.light"]);
-    broker.partitions("p.light", 3);
-    send(0..5, 2);
-    wait_until("the new partition", || sellable(&node, "milk") == 15);
-    // While the node is away, retention takes what it has not seen.
-    node.kill();
-    send(10..30, 0);
-    broker.cut("p.light", 0, 20);
-    node.restart();
-    wait_until("what retention left", || sellable(&node, "milk") == 25);
-    assert_eq!(of_topic(&node, "p.light")["missed"], 10);
-    // The topic is made anew, with more messages than the old one had.
-    node.kill();
-    broker.drop_topic("p.light");
-    broker.topic("p.light", 1, &[]);
-    send(100..140, 0);
-    node.restart();
-    wait_until("the new topic", || sellable(&node, "milk") == 65);
-    // And once more, with fewer, while the node runs.
-    broker.drop_topic("p.light");
-    broker.topic("p.light", 1, &[]);
-    send(200..205, 0);
-    wait_until("the newest topic", || sellable(&node, "milk") == 70);
-    assert!(of_topic(&node, "p.light")["made_anew"].as_u64() >= Some(1));
 }

@@ -1,0 +1,181 @@
+//! Messages that are hard on the node: one that kills whoever judges it, and some that are large. Each is a dead letter that has all
+//! that came, and can be taken again.
+//!
+//! The killer is real: a node with a planted defect, built here from the product's own parts, takes it from the broker; then the real
+//! binary goes on with its data, as after an upgrade.
+
+use serde_json::{Value, json};
+use shelfd::actors::warehouse::judge;
+use shelfd::app::House;
+use shelfd::config::Layers;
+use shelfd::domain::event::Event;
+use shelfd::domain::stock::{self, Context, Decision, Stock, Voided};
+use shelfd::ingress::admission::Valve;
+use shelfd::kafka::{self, In, Kafka, Options};
+
+use super::take::{input, letters, sellable};
+use super::{config, out, published, schema, taken};
+use crate::harness::events::event;
+use crate::harness::kafka::{Broker, Sent};
+use crate::harness::node::{Node, wait_until};
+
+const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+fn defective(stock: Option<&Stock>, event: &Event, voided: Voided<'_>, ctx: &Context<'_>) -> Decision {
+    assert_ne!(event.origin.document.as_deref(), Some("poison"), "a planted defect");
+    stock::decide(stock, event, voided, ctx)
+}
+
+/// Takes so many messages of a topic with the defect, into a store.
+fn take_with_the_defect(data: &std::path::Path, broker: &Broker, topic: &str, messages: u64) {
+    let settings = Layers::defaults().flag("the test", "node.data_dir", Some(data.display().to_string()));
+    let settings = settings.load().expect("the embedded defaults are valid");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let house = House::open_judging(&settings, defective, judge)
+            .await
+            .expect("the store opens");
+        let options = Options {
+            broker: kafka::Broker {
+                addresses: broker.address(),
+                tls: false,
+                login: None,
+                ca_file: String::new(),
+                certificate_file: String::new(),
+                key_file: String::new(),
+            },
+            group: "shelfd".into(),
+            max_rows: 100,
+            max_bytes: 1 << 20,
+            ins: vec![In {
+                topic: topic.into(),
+                heavy: false,
+                source: String::new(),
+            }],
+            outs: Vec::new(),
+        };
+        let kafka = Kafka::start(&house.node, options, &Valve::new(1_000, 1 << 22)).expect("options that can be meant");
+        let gauges = kafka.gauges();
+        let done = || gauges.status(0)["kafka_in"][0]["messages"].as_u64() == Some(messages);
+        tokio::task::block_in_place(|| wait_until("the messages to be taken", done));
+        kafka.stop().await;
+        house.close().await;
+    });
+}
+
+#[test]
+fn an_event_that_kills_twice_is_a_dead_letter_with_the_message_that_it_came_with() {
+    let broker = Broker::shared();
+    broker.topic("px.light", 1, &[]);
+    broker.topic("px.letters", 1, &[]);
+    let mut poison = event("killer", "receipt", "milk", 5);
+    poison["data"]["document"] = json!("poison");
+    let rows = json!([event("beside", "receipt", "milk", 2), poison]).to_string();
+    let mut killer = Sent::bytes("main/milk", rows.as_bytes());
+    killer.headers = vec![
+        ("content-type".into(), "application/cloudevents-batch+json".into()),
+        ("traceparent".into(), TRACEPARENT.into()),
+        ("x-origin".into(), "till 7".into()),
+    ];
+    let before = Sent::event(&event("before", "receipt", "milk", 1));
+    broker.produce(
+        "px.light",
+        [before, killer, Sent::event(&event("behind", "receipt", "milk", 4))],
+    );
+    let dir = tempfile::tempdir().expect("a directory");
+    take_with_the_defect(&dir.path().join("data"), broker, "px.light", 3);
+
+    let topics = [input("px.light", "light"), out("px.letters", "dead_letters")].concat();
+    let node = Node::builder()
+        .data(&dir.path().join("data"))
+        .config(&config(broker, &topics))
+        .start();
+    assert_eq!(sellable(&node, "milk"), 7, "its neighbours are taken");
+    let found = letters(&node);
+    assert_eq!(found.len(), 1, "{found:?}");
+    let letter = &found[0];
+    assert!(letter["error"].to_string().contains("a planted defect"), "{letter}");
+    assert_eq!(letter["event"]["id"], "killer");
+    let message = &letter["message"];
+    let place = ["topic", "partition", "offset"].map(|name| message[name].clone());
+    assert_eq!(place, [json!("px.light"), json!(0), json!(1)], "{message}");
+    let plain = |text: &Value| {
+        use base64::Engine;
+        let bytes = base64::engine::general_purpose::STANDARD.decode(text.as_str().expect("base64"));
+        String::from_utf8(bytes.expect("base64")).expect("text")
+    };
+    assert_eq!(plain(&message["body"]), rows);
+    assert_eq!(
+        (message["headers"][2][0].as_str(), plain(&message["headers"][2][1])),
+        (Some("x-origin"), "till 7".into())
+    );
+    assert_eq!(letter["trace_id"], TRACEPARENT.split('-').nth(1).expect("an id"));
+    assert!(node.cli(&["dead-letters", "list"]).stdout.contains("px.light/0/1"));
+
+    published(&node, &["px.letters"]);
+    let told = broker.read("px.letters");
+    assert_eq!(told.len(), 1);
+    schema::fits("inventory.dead_letter", &told[0].json());
+    assert_eq!(
+        (&told[0].json()["event"]["id"], &told[0].json()["message"]),
+        (&json!("killer"), message)
+    );
+    // Mended: the event has its effect, once.
+    for verdict in ["applied", "duplicate"] {
+        let done = node.post(&format!("/v1/dead-letters/{}/replay", letter["id"]), &json!({}));
+        assert_eq!(done.json()["verdict"], verdict, "{done:?}");
+        assert_eq!(sellable(&node, "milk"), 12);
+    }
+}
+
+/// A batch whose rows are of a warehouse that nobody has declared.
+fn large_batch(rows: usize, padding: usize) -> Sent {
+    let row = |n: usize| {
+        let mut row = event(&format!("large-{n}"), "receipt", "milk", 1);
+        row["data"]["warehouse"] = json!("north");
+        row["data"]["document"] = json!("x".repeat(padding));
+        row
+    };
+    let rows: Vec<Value> = (0..rows).map(row).collect();
+    Sent::bytes("north/milk", json!(rows).to_string().as_bytes())
+}
+
+#[test]
+fn large_messages_are_kept_whole_listed_in_short_pages_and_taken_again() {
+    let broker = Broker::shared();
+    let large = [("max.message.bytes", "20000000")];
+    // The first is larger, as base64, than what other topics have underway at once.
+    broker.topic("lg.light", 1, &large);
+    broker.topic("lg.letters", 1, &large);
+    let topics = [input("lg.light", "light"), out("lg.letters", "dead_letters")].concat();
+    let node = Node::builder().config(&config(broker, &topics)).start();
+    let rotten = |bytes: usize| Sent::bytes("rotten", &vec![b'1'; bytes]);
+    broker.produce(
+        "lg.light",
+        [
+            rotten(13_000_000),
+            large_batch(7_000, 800),
+            rotten(7_000_000),
+            Sent::event(&event("1", "receipt", "milk", 3)),
+        ],
+    );
+    taken(&node, broker, &["lg.light"]);
+    assert_eq!(sellable(&node, "milk"), 3, "what is behind them is taken");
+    let page = node.get("/v1/dead-letters?limit=1000").expect_status(200).json();
+    assert!(
+        page["items"].as_array().expect("items").len() < 3,
+        "a page is bounded in bytes, too"
+    );
+    let all = node.list("/v1/dead-letters?limit=1000");
+    assert_eq!(all.len(), 3);
+    assert!(all.iter().all(|letter| letter["message"]["cut"].is_null()), "nothing is cut");
+    let bytes: Vec<u64> = all.iter().filter_map(|letter| letter["message"]["bytes"].as_u64()).collect();
+    assert_eq!((bytes[0], bytes[2]), (7_000_000, 13_000_000));
+    published(&node, &["lg.letters"]);
+    assert_eq!(broker.read("lg.letters").len(), 3);
+    node.put("/v1/warehouses/north", &json!({"time_zone": "Europe/Moscow"}));
+    let done = node.post("/v1/dead-letters/replay?cause=unknown_warehouse", &json!({}));
+    assert_eq!(done.expect_status(200).json()["items"][0]["verdict"], "applied");
+    let north = node.get("/v1/warehouses/north/skus/milk").expect_status(200).json();
+    assert_eq!(north["accounts"]["sellable"], 7_000);
+}
