@@ -8,6 +8,7 @@ mod reader;
 mod retail;
 mod schema;
 mod take;
+mod trouble;
 
 use serde_json::Value;
 

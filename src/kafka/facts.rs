@@ -92,7 +92,10 @@ impl Facts {
         let Subject::Sku { sku, after, .. } = &fact.subject else {
             return Ok(());
         };
-        let stock = self.shadows.after(&self.node, fact).map_err(|error| unreadable(&error))?;
+        let stock = self
+            .shadows
+            .after(self.node.store(), fact)
+            .map_err(|error| unreadable(&error))?;
         let (Some(stock), Some(site)) = (stock, self.sites.get(&fact.warehouse)) else {
             return Err(Failure::Forever(format!(
                 "fact {} speaks of a SKU that nobody knows; stop the node and run `shelfd verify`",

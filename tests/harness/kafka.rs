@@ -242,6 +242,33 @@ impl Broker {
         producer.flush(PATIENCE).expect("the broker takes them");
     }
 
+    /// Joins a group as a consumer of its own.
+    pub fn join(&self, group: &str, topic: &str) -> Member {
+        let mut settings = self.settings();
+        settings.set("group.id", group).set("auto.offset.reset", "earliest");
+        settings
+            .set("partition.assignment.strategy", "range")
+            .set("enable.auto.commit", "false");
+        let consumer: BaseConsumer = settings.create().expect("a consumer");
+        consumer.subscribe(&[topic]).expect("a subscription");
+        let (stop, stopped) = std::sync::mpsc::channel();
+        let seen = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let count = seen.clone();
+        let thread = std::thread::spawn(move || {
+            while let Err(std::sync::mpsc::TryRecvError::Empty) = stopped.try_recv() {
+                if let Some(Ok(message)) = consumer.poll(Duration::from_millis(50)) {
+                    let committed = consumer.commit_message(&message, rdkafka::consumer::CommitMode::Sync);
+                    count.fetch_add(usize::from(committed.is_ok()), std::sync::atomic::Ordering::SeqCst);
+                }
+            }
+        });
+        Member {
+            stop: Some(stop),
+            seen,
+            thread: Some(thread),
+        }
+    }
+
     /// How many messages of a topic a group has not committed; `None`: it has committed nothing of a partition that has some.
     pub fn group_lag(&self, group: &str, topic: &str) -> Option<i64> {
         let consumer: BaseConsumer = self.settings().set("group.id", group).clone().create().ok()?;
@@ -334,6 +361,31 @@ impl Drop for Broker {
         // Its end of the pipe closes, and the shell ends the broker.
         drop(self.watch.stdin.take());
         let _ = self.watch.wait();
+    }
+}
+
+/// Another member of a group: takes what it is given and commits it. Leaves when it is dropped.
+pub struct Member {
+    stop: Option<std::sync::mpsc::Sender<()>>,
+    seen: std::sync::Arc<std::sync::atomic::AtomicUsize>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Member {
+    /// Waits until it has taken and committed so many messages; how many it has.
+    pub fn commit_some(&self, least: usize) -> usize {
+        let seen = || self.seen.load(std::sync::atomic::Ordering::SeqCst);
+        super::node::wait_until("the other member to take some", || seen() >= least);
+        seen()
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 
