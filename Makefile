@@ -27,12 +27,12 @@ kafka: ## a real Kafka broker on this machine, with the topics of the README's p
 	@scripts/setup.sh broker
 	@scripts/kafka.sh demo
 
-bench: setup ## the node beside its peers on this machine: every figure, its goal, and a plot; twenty minutes
-	@scripts/setup.sh peers
+bench: setup ## the node beside its peers on this machine: every figure, its goal, and a plot; half an hour
+	@scripts/setup.sh broker peers
 	@scripts/bench.sh
 
-bench-quick: setup ## the most telling rows in three minutes: a look, not a result
-	@scripts/setup.sh peers
+bench-quick: setup ## the most telling rows in five minutes: a look, not a result
+	@scripts/setup.sh broker peers
 	@scripts/bench.sh quick
 
 soak: setup ## what takes an hour: 50 million events, and half of what the node carries for long

@@ -3,8 +3,8 @@
 # target/bench/*.json and a plot of every row in target/bench/plots. Rounds are interleaved (node, peer, node, peer), each on a fresh
 # store, since a machine is not the same from one minute to the next; the ratio printed is the median of the rounds.
 #
-#   scripts/bench.sh          everything, three rounds of eight seconds: about 18 minutes beside the build
-#   scripts/bench.sh quick    one round of two seconds of the most telling rows: a look, not a result; about three minutes
+#   scripts/bench.sh          everything, three rounds of eight seconds: about half an hour beside the build
+#   scripts/bench.sh quick    one round of two seconds of the most telling rows: a look, not a result; about five minutes
 #   scripts/bench.sh soak     what takes long: 50 million events, and half an hour at half of what the node carries
 #   scripts/bench.sh report   the table of the last run once more; `report --markdown` for the README
 #
@@ -110,6 +110,28 @@ other() {
     fi
 }
 
+# A row between two topics of a real broker, once, and Kafka's own tools in the same run: `through NAME KIND EVENTS GOALS…`; see
+# benches/peers/kafka.py for the kinds.
+through() {
+    local name=$1 kind=$2 events=$3 round=1 rounds=1 own python
+    shift 3
+    number=$((number + 1))
+    case "$name" in *"${BENCH_ONLY:-}"*) ;; *) return ;; esac
+    measured a-shelfd
+    own=$file
+    measured g-kafka
+    if ! python=$(scripts/kafka.sh python) || ! scripts/kafka.sh fetch; then
+        left_out+=("\"$name\" and Kafka's own tools")
+        return
+    fi
+    local goals=()
+    for goal in "$@"; do goals+=(--goal "$goal"); done
+    if ! "$python" benches/peers/kafka.py "$kind" "$name" "$own" "$file" --binary "$shelfd" --stores "$stores" --events "$events" "${goals[@]}"; then
+        failed=1
+        rm -f "$own" "$file"
+    fi
+}
+
 # One row: `row NAME PEERS OPTIONS…`. PEERS is a comma-separated list: bare, one (PostgreSQL), four, redis64, redis256, pipelined.
 row() {
     local name=$1 peers=$2 round
@@ -162,11 +184,20 @@ characters() {
     once 'idle, 5,000 SKUs' "$1" --probe idle --goal 'cpu <= 0.5' --goal 'resident <= 60'
 }
 
+# Through a real broker; the tools are those that come with it. What the node's share is of two cores that the broker uses as well, the
+# figure per second of its CPU tells.
+kafka() {
+    through 'Kafka in, durable, Kafka out' through "$1" 'per_cpu_s >= 75000' "ratio:Kafka's own tools >= 0.5" 'peak <= 300'
+    through 'Kafka: light events while a heavy import runs' light "$1" 'within_50_ms >= 99.9' 'peak <= 300'
+    through 'Kafka: a backlog after an outage' outage "$2" "ratio:Kafka's ProducerPerformance >= 0.5" 'peak <= 300'
+}
+
 case "$mode" in
 quick)
     throughput
     row 'baskets of 10 lines, held' alone --work basket --lines 10 --ttl 30 --goal 'per_s >= 10000'
     characters 3
+    kafka 200000 200000
     once 'start, 100,000 SKUs' 2 --probe start "${batch[@]}" --skus 100000 --goal 'lost <= 0'
     ;;
 full)
@@ -187,6 +218,7 @@ full)
     once 'memory, 20,000 of 100,000 SKUs awake' 5 --probe memory --skus 100000 --awake 20000 --goal 'settled <= 300'
     once '10 million remembered ids' 300 --probe ids "${batch[@]}" --enough 10000000 \
         --goal 'ids_cost <= 100' --goal 'longest_wait <= 5'
+    kafka 1000000 10000000
     ;;
 soak)
     once '50 million events, 100,000 SKUs' 3600 --probe ids "${batch[@]}" --connections 4 --skus 100000 \

@@ -3,10 +3,13 @@
 //! It ends in the same decoder as a body over HTTP, so that an event means the same whichever way it came. A message in binary mode
 //! is put together into the structured one first: a second decoder for it would be a second set of mistakes.
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use smallvec::SmallVec;
 
 use super::decode::{Decoder, Rejected};
 use super::rows::{Decoded, Format, decode};
@@ -20,13 +23,31 @@ use crate::domain::units::Id;
 /// What the source of an event begins with that is too old for its own source's memory and comes out of a dead letter.
 const REPLAYED: &str = "dead-letter/";
 
-/// A message, as it came.
+/// A message, as it came; whoever has it keeps its bytes.
 #[derive(Clone, Debug, Default)]
-pub struct Message {
+pub struct Message<'a> {
     /// The headers, in their order.
-    pub headers: Vec<(String, Vec<u8>)>,
+    pub headers: SmallVec<[(Cow<'a, str>, &'a [u8]); 4]>,
     /// The body; `None` is a tombstone.
-    pub body: Option<Vec<u8>>,
+    pub body: Option<&'a [u8]>,
+}
+
+/// A message with bytes of its own: out of a dead letter.
+struct Owned {
+    headers: Vec<(String, Vec<u8>)>,
+    body: Option<Vec<u8>>,
+}
+
+impl Owned {
+    fn message(&self) -> Message<'_> {
+        let headers = self.headers.iter();
+        Message {
+            headers: headers
+                .map(|(name, value)| (name.as_str().into(), value.as_slice()))
+                .collect(),
+            body: self.body.as_deref(),
+        }
+    }
 }
 
 /// Where a message came from, for its dead letter.
@@ -65,7 +86,7 @@ struct Written {
     body: Option<String>,
 }
 
-impl Message {
+impl Message<'_> {
     /// A header's text, by its name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
@@ -77,14 +98,18 @@ impl Message {
         self.header("ce_traceparent").or_else(|| self.header("traceparent"))
     }
 
-    /// Its events, row by row.
-    pub fn decode(&self, max_rows: usize, decoder: &mut Decoder<'_>) -> Vec<Result<Event, Rejected>> {
-        let decoded = match &self.body {
+    /// Its events, in their rows; or why it has none.
+    pub fn rows(&self, max_rows: usize, decoder: &mut Decoder<'_>) -> Result<Decoded, Refusal> {
+        match self.body {
             None => Err(Refusal::new(Code::MalformedJson, "the message has no body")),
             Some(body) if self.headers.is_empty() => decode(body, Format::Json, max_rows, decoder),
             Some(body) => self.with_headers(body, max_rows, decoder),
-        };
-        match decoded {
+        }
+    }
+
+    /// Its events, row by row.
+    pub fn decode(&self, max_rows: usize, decoder: &mut Decoder<'_>) -> Vec<Result<Event, Rejected>> {
+        match self.rows(max_rows, decoder) {
             Ok(Decoded::One(row)) => vec![*row],
             Ok(Decoded::Many(rows)) => rows.into_iter().collect(),
             Err(refusal) => vec![Err(refusal.into())],
@@ -139,7 +164,7 @@ impl Message {
 
     /// The JSON that a dead letter keeps of it.
     pub fn written(&self, place: &Place<'_>) -> String {
-        let body = self.body.as_deref();
+        let body = self.body;
         let bytes = body.map_or(0, <[u8]>::len);
         let written = Written {
             topic: place.topic.to_owned(),
@@ -150,7 +175,7 @@ impl Message {
             headers: self
                 .headers
                 .iter()
-                .map(|(name, value)| (name.clone(), BASE64.encode(value)))
+                .map(|(name, value)| (name.clone().into_owned(), BASE64.encode(value)))
                 .collect(),
             format: place.format.to_owned(),
             bytes,
@@ -162,7 +187,7 @@ impl Message {
     }
 
     /// The message of a dead letter; `None` when the text is none of [`Message::written`]'s, or only the beginning of one.
-    fn read(text: &str) -> Option<Message> {
+    fn read(text: &str) -> Option<Owned> {
         let written: Written = serde_json::from_str(text).ok().filter(|written: &Written| !written.cut)?;
         let headers = written.headers.into_iter();
         let headers = headers.map(|(name, value)| Some((name, BASE64.decode(value).ok()?)));
@@ -170,7 +195,7 @@ impl Message {
             Some(body) => Some(BASE64.decode(body).ok()?),
             None => None,
         };
-        Some(Message {
+        Some(Owned {
             headers: headers.collect::<Option<_>>()?,
             body,
         })
@@ -184,10 +209,10 @@ impl Message {
 /// that of the first row that was not, or else of the last.
 pub async fn replay(node: &Node, letter: u64, text: &str, max_rows: usize) -> Option<Result<Verdict, Refusal>> {
     let message = Message::read(text)?;
-    Some(again(node, letter, &message, max_rows).await)
+    Some(again(node, letter, &message.message(), max_rows).await)
 }
 
-async fn again(node: &Node, letter: u64, message: &Message, max_rows: usize) -> Result<Verdict, Refusal> {
+async fn again(node: &Node, letter: u64, message: &Message<'_>, max_rows: usize) -> Result<Verdict, Refusal> {
     let warehouses = node.view().warehouses();
     let rows = message.decode(max_rows, &mut Decoder::new(&warehouses, message.trace()));
     let mut events = Vec::with_capacity(rows.len());
@@ -256,17 +281,17 @@ mod tests {
         BTreeMap::from([(Id::trusted("main"), Arc::new(main))])
     }
 
-    fn decoded(message: &Message) -> Vec<Result<Event, Rejected>> {
+    fn decoded(message: &Message<'_>) -> Vec<Result<Event, Rejected>> {
         message.decode(100, &mut Decoder::new(&warehouses(), message.trace()))
     }
 
-    fn message(headers: &[(&str, &str)], body: &str) -> Message {
+    fn message<'a>(headers: &[(&'a str, &'a str)], body: &'a str) -> Message<'a> {
         Message {
             headers: headers
                 .iter()
-                .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
+                .map(|(name, value)| ((*name).into(), value.as_bytes()))
                 .collect(),
-            body: Some(body.as_bytes().to_vec()),
+            body: Some(body.as_bytes()),
         }
     }
 
@@ -280,6 +305,8 @@ mod tests {
 
     #[test]
     fn an_event_is_the_same_in_every_mode() {
+        let one = structured();
+        let rows = format!("[{one}]");
         let binary = message(
             &[
                 ("ce_specversion", "1.0"),
@@ -291,12 +318,9 @@ mod tests {
             ],
             DATA,
         );
-        let single = message(&[("content-type", "application/cloudevents+json")], &structured());
-        let plain = message(&[], &structured());
-        let batch = message(
-            &[("content-type", "application/cloudevents-batch+json")],
-            &format!("[{}]", structured()),
-        );
+        let single = message(&[("content-type", "application/cloudevents+json")], &one);
+        let plain = message(&[], &one);
+        let batch = message(&[("content-type", "application/cloudevents-batch+json")], &rows);
         let first = decoded(&single).remove(0).unwrap();
         for other in [binary, plain, batch] {
             let mut rows = decoded(&other);
@@ -313,7 +337,8 @@ mod tests {
             ("ce_source", "pos"),
             ("ce_type", "inventory.sale"),
         ];
-        let sly = message(&headers, &format!("{DATA},\"source\":\"erp\""));
+        let text = format!("{DATA},\"source\":\"erp\"");
+        let sly = message(&headers, &text);
         assert_eq!(decoded(&sly).remove(0).unwrap_err().refusal.code, Code::MalformedJson);
         let tombstone = Message { body: None, ..sly };
         assert!(decoded(&tombstone)[0].is_err());
@@ -332,7 +357,8 @@ mod tests {
             keep_bytes: 10,
         };
         let back = Message::read(&message.written(&place)).unwrap();
-        assert_eq!((&back.headers, &back.body), (&message.headers, &message.body));
+        assert_eq!(back.headers, [("h".to_owned(), "\u{1}ü".as_bytes().to_vec())]);
+        assert_eq!(back.message().body, message.body);
         let less = Place { keep_bytes: 9, ..place };
         assert!(Message::read(&message.written(&less)).is_none(), "half a message is none");
         assert!(Message::read("{}").is_none());

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -41,6 +42,8 @@ pub(super) struct Assigned {
     places: Mutex<Places>,
     /// Topics whose id has changed, to be begun anew by the thread that polls.
     anew: Mutex<BTreeSet<String>>,
+    /// The client has met records that it could not read.
+    unread: AtomicBool,
     /// Since when the message before some place is waited for.
     since: Mutex<Option<Instant>>,
 }
@@ -53,6 +56,7 @@ impl Assigned {
             gauges,
             places: Mutex::default(),
             anew: Mutex::default(),
+            unread: AtomicBool::new(false),
             since: Mutex::default(),
         }
     }
@@ -104,7 +108,18 @@ impl Assigned {
         let sight = self.places.lock().look(name, partition, offset, || print(message));
         match sight {
             Sight::New | Sight::Taken => {}
-            Sight::Gap { expected } => overtaken(consumer, name, partition, (expected, offset), gauge),
+            Sight::Gap { expected } => {
+                let overtaken = overtaken(consumer, name, partition, (expected, offset), gauge);
+                // A gap is nothing (a transaction's mark, compaction), unless the client has said that it could not read something.
+                if !overtaken && self.unread.swap(false, Ordering::Relaxed) {
+                    let missed = offset - expected;
+                    tracing::error!(topic = %name, partition, from = expected, missed, "records cannot be read: their place is a dead letter, and those behind are taken");
+                    gauge.missed(missed.unsigned_abs());
+                    return Sight::Damaged { expected };
+                }
+            }
+            // Never said by the places themselves.
+            Sight::Damaged { .. } => {}
             Sight::Back { expected } => {
                 tracing::error!(topic = %name, partition, offset, expected, "offsets have gone back: the topic was made anew, and is taken from here; what was taken before is known by its ids");
                 gauge.surprised();
@@ -145,6 +160,12 @@ impl Assigned {
         }
     }
 
+    /// The client could not read some records.
+    pub(super) fn damaged(&self, words: &str) {
+        self.unread.store(true, Ordering::Relaxed);
+        self.heard.line.waits(&format!("{words}: records of the broker are damaged"));
+    }
+
     fn begin_anew(&self, consumer: &BaseConsumer<Assigned>, topic: &str, partitions: &[i32], gauge: &InGauge) {
         tracing::error!(
             topic,
@@ -161,8 +182,14 @@ impl Assigned {
     }
 }
 
-/// A gap is nothing (a transaction's mark, compaction) unless the partition begins above the place.
-fn overtaken(consumer: &BaseConsumer<Assigned>, topic: &str, partition: i32, (expected, offset): (i64, i64), gauge: &InGauge) {
+/// Whether a gap is there because the partition begins above the place.
+fn overtaken(
+    consumer: &BaseConsumer<Assigned>,
+    topic: &str,
+    partition: i32,
+    (expected, offset): (i64, i64),
+    gauge: &InGauge,
+) -> bool {
     match consumer.fetch_watermarks(topic, partition, PATIENCE) {
         Ok((low, _)) if low > expected => {
             let missed = low.min(offset) - expected;
@@ -175,10 +202,12 @@ fn overtaken(consumer: &BaseConsumer<Assigned>, topic: &str, partition: i32, (ex
                 "retention has overtaken the node: messages were thrown away before they were taken"
             );
             gauge.missed(missed.unsigned_abs());
+            true
         }
-        Ok(_) => {}
+        Ok(_) => false,
         Err(error) => {
-            tracing::warn!(topic, partition, expected, offset, %error, "there is a gap, and the broker does not say why")
+            tracing::warn!(topic, partition, expected, offset, %error, "there is a gap, and the broker does not say why");
+            false
         }
     }
 }

@@ -70,9 +70,15 @@ fn put_name(out: &mut Vec<u8>, name: &str) {
     out.extend_from_slice(b"\":");
 }
 
-fn put_number(out: &mut Vec<u8>, name: &str, number: impl std::fmt::Display) {
+/// A whole number. By serde_json, which has digits ready: `write!` costs four times as much, and a message has a dozen of them.
+fn put_whole(out: &mut Vec<u8>, number: impl serde::Serialize) {
+    // Writing into memory cannot fail.
+    let _ = serde_json::to_writer(out, &number);
+}
+
+fn put_number(out: &mut Vec<u8>, name: &str, number: impl serde::Serialize) {
     put_name(out, name);
-    let _ = write!(out, "{number}");
+    put_whole(out, number);
 }
 
 fn put_field(out: &mut Vec<u8>, name: &str, text: &str) {
@@ -92,20 +98,29 @@ fn put_at(out: &mut Vec<u8>, at: Time, zone: &jiff::tz::TimeZone) {
     let stamp = jiff::Timestamp::from_millisecond(at.0).unwrap_or(jiff::Timestamp::MAX);
     let offset = zone.to_offset(stamp);
     let local = offset.to_datetime(stamp);
-    let _ = write!(
-        out,
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}",
-        local.year(),
-        local.month(),
-        local.day(),
-        local.hour(),
-        local.minute(),
-        local.second(),
-        local.millisecond()
-    );
-    let minutes = offset.seconds() / 60;
-    let sign = if minutes < 0 { '-' } else { '+' };
-    let _ = write!(out, "{sign}{:02}:{:02}", minutes.abs() / 60, minutes.abs() % 60);
+    if local.year() < 0 {
+        out.push(b'-');
+    }
+    let year = u32::from(local.year().unsigned_abs());
+    put_two(out, year / 100, None);
+    put_two(out, year % 100, Some(b'-'));
+    put_two(out, local.month() as u32, Some(b'-'));
+    put_two(out, local.day() as u32, Some(b'T'));
+    put_two(out, local.hour() as u32, Some(b':'));
+    put_two(out, local.minute() as u32, Some(b':'));
+    put_two(out, local.second() as u32, Some(b'.'));
+    let millisecond = local.millisecond() as u32;
+    out.push(b'0' + (millisecond / 100) as u8);
+    put_two(out, millisecond % 100, Some(if offset.seconds() < 0 { b'-' } else { b'+' }));
+    let minutes = offset.seconds().unsigned_abs() / 60;
+    put_two(out, minutes / 60, Some(b':'));
+    put_two(out, minutes % 60, None);
+}
+
+/// A number below 100 as two digits, and what stands behind it.
+fn put_two(out: &mut Vec<u8>, number: u32, behind: Option<u8>) {
+    out.extend_from_slice(&[b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8]);
+    out.extend(behind);
 }
 
 /// An instant in UTC, RFC 3339 with milliseconds, without quotes.
@@ -178,7 +193,8 @@ fn put_figures<'c>(out: &mut Vec<u8>, figures: impl IntoIterator<Item = (&'c Id,
         }
         // An operator's name, which may need its escapes.
         put_text(out, channel.as_str());
-        let _ = write!(out, ":{units}");
+        out.push(b':');
+        put_whole(out, units);
     }
     out.push(b'}');
 }

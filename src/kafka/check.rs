@@ -270,9 +270,9 @@ fn input(
                 let headers = came.headers().into_iter().flat_map(Headers::iter);
                 let message = Message {
                     headers: headers
-                        .map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec()))
+                        .map(|header| (header.key.into(), header.value.unwrap_or_default()))
                         .collect(),
-                    body: came.payload().map(<[u8]>::to_vec),
+                    body: came.payload(),
                 };
                 return Some(format_of(
                     topic,
@@ -293,7 +293,7 @@ fn format_of(
     topic: &str,
     count: usize,
     place: (i32, i64),
-    message: &Message,
+    message: &Message<'_>,
     options: &Options,
     warehouses: &BTreeMap<Id, Arc<Warehouse>>,
 ) -> Finding {

@@ -145,11 +145,14 @@ impl Consumer {
             match consumer.poll(wait) {
                 None => break,
                 Some(Ok(message)) => {
+                    if batch.len() == 0 {
+                        self.line.runs();
+                    }
                     self.sort(consumer, &mut batch, &message);
                     wait = Duration::ZERO;
                 }
                 Some(Err(error)) => {
-                    self.trouble(&error);
+                    self.trouble(consumer, &error);
                     break;
                 }
             }
@@ -159,11 +162,14 @@ impl Consumer {
 
     /// A message goes into the batch, unless its place says something else.
     fn sort(&self, consumer: &BaseConsumer<Assigned>, batch: &mut Batch, message: &BorrowedMessage<'_>) {
-        self.line.runs();
         let Some(topic) = self.gauges.iter().position(|(name, _)| &**name == message.topic()) else {
             return;
         };
         match consumer.context().look(consumer, message) {
+            Sight::Damaged { expected } => {
+                batch.lose(topic, message.partition(), expected, message.offset());
+                batch.take(topic, message);
+            }
             Sight::New | Sight::Gap { .. } | Sight::Back { .. } => batch.take(topic, message),
             // Known from before a start: the group is told what the journal says, also when nothing new comes.
             Sight::Taken => {
@@ -179,10 +185,12 @@ impl Consumer {
         }
     }
 
-    fn trouble(&self, error: &KafkaError) {
+    fn trouble(&self, consumer: &BaseConsumer<Assigned>, error: &KafkaError) {
         use RDKafkaErrorCode as Code;
         let words = code(error);
         match error.rdkafka_error_code() {
+            // It goes on behind them; the next message shows how many there were.
+            Some(Code::BadMessage | Code::BadCompression | Code::InvalidMessage) => consumer.context().damaged(&words),
             // Said by the client while it looks for its place, and mended by it.
             Some(Code::PartitionEOF | Code::NoError) => {}
             Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => {

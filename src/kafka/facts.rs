@@ -2,6 +2,7 @@
 //!
 //! A fact that changed nothing (refused, stale) is no change and is not published, except as a dead letter.
 
+use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -31,6 +32,7 @@ pub(super) struct Facts {
     shadows: Shadows,
     cloud: Cloud,
     body: Vec<u8>,
+    id: String,
     gauge: Arc<OutGauge>,
 }
 
@@ -63,6 +65,7 @@ impl Facts {
             shadows: Shadows::default(),
             cloud: Cloud::new(&node.about().name, kind, out.structured),
             body: Vec::with_capacity(2_048),
+            id: String::new(),
             gauge,
         })
     }
@@ -129,13 +132,14 @@ impl Facts {
     }
 
     fn send(&mut self, sender: &mut Sender, fact: &Fact, key: (&str, &str), nth: usize) -> Result<(), Failure> {
-        let mut id = format!("{}-{}-{}", self.what.as_str(), self.store, fact.seq);
+        self.id.clear();
+        let _ = write!(self.id, "{}-{}-{}", self.what.as_str(), self.store, fact.seq);
         if nth > 0 {
-            id.push_str(&format!(".{nth}"));
+            let _ = write!(self.id, ".{nth}");
         }
         let about = About {
             key,
-            id: &id,
+            id: &self.id,
             time: fact.recorded,
             trace: fact.origin.trace.as_deref(),
         };

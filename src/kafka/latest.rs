@@ -4,10 +4,9 @@
 //! is far behind does not read its backlog at all; it walks over all SKUs, and looks for fresh changes between two steps, so that a
 //! day's outage delays no change of now. (A queue per SKU was rejected: the journal is one already.)
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use crate::actors::node::Node;
 use crate::domain::fact::Subject;
@@ -23,8 +22,8 @@ use super::flight::{Failure, Sender};
 use super::gauge::OutGauge;
 use super::publisher::Source;
 
-/// Facts read at once.
-const PAGE: usize = 4_000;
+/// Facts read at once: the more, the fewer messages for SKUs that change often, when there is much to catch up on.
+const PAGE: usize = 12_000;
 /// Facts behind from which on all SKUs are walked over instead.
 const FAR: u64 = 200_000;
 /// SKUs of one step of the walk.

@@ -29,6 +29,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
 use crate::actors::node::Node;
+use crate::domain::units::Id;
 use crate::ingress::admission::Valve;
 
 pub use client::{Broker, Login, Trouble};
@@ -88,6 +89,16 @@ pub struct In {
     pub heavy: bool,
     /// Under which source its dead letters are told; empty: `kafka/` and the topic.
     pub source: String,
+}
+
+impl In {
+    /// Under which source its dead letters are told.
+    fn told_as(&self) -> Id {
+        match self.source.as_str() {
+            "" => Id::trusted(&format!("kafka/{}", self.topic)),
+            named => Id::trusted(named),
+        }
+    }
 }
 
 /// What the composition root hands over.

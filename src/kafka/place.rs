@@ -6,8 +6,9 @@
 //!
 //! Nothing here knows a broker: what one says comes in as numbers, and what to do goes out as a word.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 /// What is known of one partition.
 struct Known {
@@ -31,6 +32,11 @@ pub(super) enum Sight {
     /// It is to be taken, although its offset has been passed before: the topic was made anew.
     Back {
         /// The offset that should have come.
+        expected: i64,
+    },
+    /// It is to be taken, and those before it cannot be read: the broker's records are damaged.
+    Damaged {
+        /// The first offset that cannot be read.
         expected: i64,
     },
     /// It was taken before: the one before the place.

@@ -8,6 +8,7 @@
 //! rejected: versions would repeat, and nobody could tell what a fact did.
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
 use crate::domain::fact::{Account, Change, Changes, Fact, Subject};
 use crate::domain::stock::{Lot, Stock, evolve};
@@ -42,18 +43,21 @@ impl Shadows {
         if self.young.len() >= KEPT / 2 {
             self.old = std::mem::take(&mut self.young);
         }
-        let known = self.young.remove(&index).or_else(|| self.old.remove(&index));
-        let stock = match known {
-            Some(mut stock) if stock.version + 1 == *version => {
-                fold(&mut stock, changes, fact.business, fact.recorded, *version);
-                stock
+        if let Some(stock) = self.old.remove(&index) {
+            self.young.insert(index, stock);
+        }
+        let place = match self.young.entry(index) {
+            // Nearly always: in place, since a copy is large to move.
+            Entry::Occupied(mut known) if known.get().version + 1 == *version => {
+                fold(known.get_mut(), changes, fact.business, fact.recorded, *version);
+                return Ok(Some(known.into_mut()));
             }
-            _ => match begin(store, index, fact, *version)? {
-                Some(stock) => stock,
-                None => return Ok(None),
-            },
+            place => place,
         };
-        Ok(Some(self.young.entry(index).insert(stock).into_mut()))
+        let Some(stock) = begin(store, index, fact, *version)? else {
+            return Ok(None);
+        };
+        Ok(Some(place.insert(stock).into_mut()))
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rdkafka::Message as _;
 use rdkafka::message::{BorrowedMessage, Headers};
+use smallvec::SmallVec;
 use xxhash_rust::xxh3::Xxh3Default;
 
 use crate::actors::batch::Bearer;
@@ -15,9 +16,11 @@ use crate::actors::messages::Letter;
 use crate::actors::node::{Node, Verdict};
 use crate::domain::event::Event;
 use crate::domain::fact::Outcome;
+use crate::domain::refusal::{Code, Refusal};
 use crate::domain::units::Id;
 use crate::ingress::decode::Decoder;
 use crate::ingress::message::{Message, Place, cause};
+use crate::ingress::rows::Decoded as Rows;
 use crate::storage::append::Position;
 
 use super::In;
@@ -29,10 +32,9 @@ struct Kept {
     partition: i32,
     offset: i64,
     timestamp: Option<i64>,
-    print: u64,
     key: Option<Range<usize>>,
     body: Option<Range<usize>>,
-    headers: Vec<(Range<usize>, Range<usize>)>,
+    headers: SmallVec<[(Range<usize>, Range<usize>); 4]>,
 }
 
 /// See the module.
@@ -40,6 +42,15 @@ struct Kept {
 pub(super) struct Batch {
     buffer: Vec<u8>,
     kept: Vec<Kept>,
+    lost: Vec<Lost>,
+}
+
+/// Records that the broker has and that nobody can read.
+struct Lost {
+    topic: usize,
+    partition: i32,
+    from: i64,
+    to: i64,
 }
 
 /// What a batch becomes.
@@ -55,9 +66,13 @@ pub(super) struct Decoded {
 
 /// What tells a message from any other that might have its place.
 pub(super) fn print(message: &BorrowedMessage<'_>) -> u64 {
+    print_of(message.timestamp().to_millis(), message.key(), message.payload())
+}
+
+fn print_of(timestamp: Option<i64>, key: Option<&[u8]>, body: Option<&[u8]>) -> u64 {
     let mut print = Xxh3Default::new();
-    print.update(&message.timestamp().to_millis().unwrap_or_default().to_le_bytes());
-    for part in [message.key(), message.payload()] {
+    print.update(&timestamp.unwrap_or_default().to_le_bytes());
+    for part in [key, body] {
         print.update(&part.map_or(u64::MAX, |part| part.len() as u64).to_le_bytes());
         print.update(part.unwrap_or_default());
     }
@@ -75,7 +90,7 @@ impl Batch {
     pub(super) fn take(&mut self, topic: usize, message: &BorrowedMessage<'_>) {
         let key = message.key().map(|key| self.put(key));
         let body = message.payload().map(|body| self.put(body));
-        let mut headers = Vec::new();
+        let mut headers = SmallVec::new();
         for header in message.headers().into_iter().flat_map(Headers::iter) {
             let name = self.put(header.key.as_bytes());
             headers.push((name, self.put(header.value.unwrap_or_default())));
@@ -85,10 +100,19 @@ impl Batch {
             partition: message.partition(),
             offset: message.offset(),
             timestamp: message.timestamp().to_millis(),
-            print: print(message),
             key,
             body,
             headers,
+        });
+    }
+
+    /// Notes that the records from an offset up to another cannot be read.
+    pub(super) fn lose(&mut self, topic: usize, partition: i32, from: i64, to: i64) {
+        self.lost.push(Lost {
+            topic,
+            partition,
+            from,
+            to,
         });
     }
 
@@ -100,15 +124,25 @@ impl Batch {
         self.buffer.len()
     }
 
-    fn message(&self, at: usize) -> Message {
+    /// The fingerprint of a message: of the last of each partition, and of those that become letters.
+    fn print(&self, kept: &Kept) -> u64 {
+        let part = |range: &Option<Range<usize>>| range.clone().map(|range| &self.buffer[range]);
+        print_of(kept.timestamp, part(&kept.key), part(&kept.body))
+    }
+
+    fn message(&self, at: usize) -> Message<'_> {
         let kept = &self.kept[at];
-        let text = |range: &Range<usize>| String::from_utf8_lossy(&self.buffer[range.clone()]).into_owned();
         let headers = kept.headers.iter();
         Message {
             headers: headers
-                .map(|(name, value)| (text(name), self.buffer[value.clone()].to_vec()))
+                .map(|(name, value)| {
+                    (
+                        String::from_utf8_lossy(&self.buffer[name.clone()]),
+                        &self.buffer[value.clone()],
+                    )
+                })
                 .collect(),
-            body: kept.body.clone().map(|body| self.buffer[body].to_vec()),
+            body: kept.body.clone().map(|body| &self.buffer[body]),
         }
     }
 
@@ -126,12 +160,24 @@ impl Batch {
         let mut owners = Vec::with_capacity(self.kept.len());
         for (at, kept) in self.kept.iter().enumerate() {
             let message = self.message(at);
-            let rows = match &message.body {
-                Some(body) if body.len() > max_bytes => vec![Err(too_large(body.len(), max_bytes).into())],
+            let told = match message.body {
+                Some(body) if body.len() > max_bytes => Err(too_large(body.len(), max_bytes)),
                 _ => match message.trace() {
-                    Some(trace) => message.decode(max_rows, &mut Decoder::new(&warehouses, Some(trace))),
-                    None => message.decode(max_rows, &mut shared),
+                    Some(trace) => message.rows(max_rows, &mut Decoder::new(&warehouses, Some(trace))),
+                    None => message.rows(max_rows, &mut shared),
                 },
+            };
+            let rows = match told {
+                // Nearly always: without a list for the one.
+                Ok(Rows::One(row)) if row.is_ok() => {
+                    decoded.rows.push(1);
+                    decoded.events.extend(*row);
+                    owners.push((at, 0));
+                    continue;
+                }
+                Ok(Rows::One(row)) => vec![*row],
+                Ok(Rows::Many(rows)) => rows,
+                Err(refusal) => vec![Err(refusal.into())],
             };
             let count = rows.len();
             decoded.rows.push(count);
@@ -151,6 +197,9 @@ impl Batch {
             }
         }
         decoded.owners = Arc::new(owners);
+        decoded
+            .letters
+            .extend(self.lost.iter().map(|lost| lost.letter(&ins[lost.topic])));
         decoded
     }
 
@@ -172,15 +221,10 @@ impl Batch {
     fn letter(&self, at: usize, of: &In, error: Box<str>, keep_bytes: usize) -> Letter {
         let kept = &self.kept[at];
         let message = self.message(at);
-        let source = if of.source.is_empty() {
-            format!("kafka/{}", of.topic)
-        } else {
-            of.source.clone()
-        };
         let trace = message.trace().filter(|trace| trace.len() <= 128).map(Into::into);
         Letter {
-            source: Id::trusted(&source),
-            id: Id::trusted(&format!("{}/{}/{:016x}", kept.partition, kept.offset, kept.print)),
+            source: of.told_as(),
+            id: Id::trusted(&format!("{}/{}/{:016x}", kept.partition, kept.offset, self.print(kept))),
             error,
             trace,
             payload: self.written(at, of, keep_bytes).into(),
@@ -259,15 +303,42 @@ impl Batch {
             topic: topics[kept.topic].clone(),
             partition: kept.partition,
             next: kept.offset + 1,
-            print: kept.print,
+            print: self.print(kept),
         };
         newest.into_values().map(position).collect()
     }
 }
 
-fn too_large(bytes: usize, most: usize) -> crate::domain::refusal::Refusal {
-    crate::domain::refusal::Refusal::new(
-        crate::domain::refusal::Code::BodyTooLarge,
+impl Lost {
+    /// Its letter: there are no bytes to keep, but the place.
+    fn letter(&self, of: &In) -> Letter {
+        let place = Place {
+            topic: &of.topic,
+            partition: self.partition,
+            offset: self.from,
+            timestamp: None,
+            key: None,
+            format: "cloudevents",
+            keep_bytes: 0,
+        };
+        let detail = format!(
+            "the broker's records from offset {} to {} are damaged and cannot be read; send what they held again",
+            self.from,
+            self.to - 1
+        );
+        Letter {
+            source: of.told_as(),
+            id: Id::trusted(&format!("{}/{}-{}/damaged", self.partition, self.from, self.to)),
+            error: format!("{}: {detail}", Code::MalformedJson.as_str()).into(),
+            trace: None,
+            payload: Message::default().written(&place).into(),
+        }
+    }
+}
+
+fn too_large(bytes: usize, most: usize) -> Refusal {
+    Refusal::new(
+        Code::BodyTooLarge,
         format!("the message has {bytes} bytes, and http.max_body_bytes allows {most}"),
     )
 }

@@ -139,6 +139,11 @@ impl Broker {
         });
     }
 
+    /// SIGTERM, and waits until it has closed its files.
+    pub fn stop(&self) {
+        self.script(&["stop", &self.dir.display().to_string()]);
+    }
+
     /// `127.0.0.1:PORT`, in the clear.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.ports[0])

@@ -1,9 +1,10 @@
 //! Messages that are hard on the node: one that kills whoever judges it, and some that are large. Each is a dead letter that has all
-//! that came, and can be taken again.
+//! that came, and can be taken again. And records that the broker itself cannot give whole.
 //!
 //! The killer is real: a node with a planted defect, built here from the product's own parts, takes it from the broker; then the real
 //! binary goes on with its data, as after an upgrade.
 
+use rdkafka::producer::Producer;
 use serde_json::{Value, json};
 use shelfd::actors::warehouse::judge;
 use shelfd::app::House;
@@ -14,7 +15,7 @@ use shelfd::ingress::admission::Valve;
 use shelfd::kafka::{self, In, Kafka, Options};
 
 use super::take::{input, letters, sellable};
-use super::{config, out, published, schema, taken};
+use super::{config, of_topic, out, published, schema, taken};
 use crate::harness::events::event;
 use crate::harness::kafka::{Broker, Sent};
 use crate::harness::node::{Node, wait_until};
@@ -178,4 +179,52 @@ fn large_messages_are_kept_whole_listed_in_short_pages_and_taken_again() {
     assert_eq!(done.expect_status(200).json()["items"][0]["verdict"], "applied");
     let north = node.get("/v1/warehouses/north/skus/milk").expect_status(200).json();
     assert_eq!(north["accounts"]["sellable"], 7_000);
+}
+
+/// Turns a byte within the second batch of records of a partition's file over: what the batch holds is compressed no more.
+fn damage(broker: &Broker, partition: &str) {
+    let file = broker.file(&format!("data/{partition}/00000000000000000000.log"));
+    let mut bytes = std::fs::read(&file).expect("the partition's file");
+    // A batch of format 2: base offset (8 bytes), length of what follows (4).
+    let length = |at: usize| u32::from_be_bytes(bytes[at + 8..at + 12].try_into().expect("four bytes")) as usize + 12;
+    let second = length(0);
+    let middle = second + length(second) * 2 / 3;
+    bytes[middle] ^= 0x55;
+    std::fs::write(&file, bytes).expect("the partition's file");
+}
+
+#[test]
+fn records_that_the_broker_cannot_give_whole_are_told_and_block_nothing() {
+    let broker = Broker::start();
+    broker.topic("rot.light", 1, &[]);
+    let producer = broker.producer(&[("compression.codec", "gzip"), ("linger.ms", "200")]);
+    for batch in 0..3 {
+        for n in 0..20 {
+            Sent::event(&event(&format!("{batch}-{n}"), "receipt", "milk", 1)).send(&producer, "rot.light");
+        }
+        producer
+            .flush(std::time::Duration::from_secs(60))
+            .expect("the broker takes them");
+    }
+    broker.stop();
+    damage(&broker, "rot.light-0");
+    broker.up();
+    let mut node = Node::builder().config(&config(&broker, &input("rot.light", "light"))).start();
+    wait_until("what can be read", || sellable(&node, "milk") == 40);
+    let found = letters(&node);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0]["error"].to_string().contains("from offset 20 to 39 are damaged"),
+        "{found:?}"
+    );
+    assert_eq!(
+        (&found[0]["message"]["offset"], &found[0]["message"]["body"]),
+        (&json!(20), &Value::Null)
+    );
+    assert_eq!(of_topic(&node, "rot.light")["missed"], 20);
+    node.kill();
+    node.restart();
+    broker.produce("rot.light", [Sent::event(&event("last", "receipt", "milk", 1))]);
+    taken(&node, &broker, &["rot.light"]);
+    assert_eq!((sellable(&node, "milk"), letters(&node).len()), (41, 1));
 }
