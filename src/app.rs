@@ -25,7 +25,7 @@ use crate::http::{self, HttpOptions};
 use crate::ingress::admission::Valve;
 use crate::kafka::Kafka;
 use crate::storage::store::{OpenError, Options, Store};
-use crate::{metrics, systemd, telemetry};
+use crate::{host, metrics, systemd, telemetry};
 
 pub mod broker;
 #[cfg(test)]
@@ -257,7 +257,7 @@ impl House {
     /// As [`House::open`]; `judge` decides commands about reservations.
     pub async fn open_judging(config: &Config, decide: Decide, judge: Judge) -> Result<House, Failure> {
         let (directory, options) = (config.node.data_dir.clone(), store_options(config));
-        let store = tokio::task::spawn_blocking(move || Store::open(&directory, options));
+        let store = host::blocking(move || Store::open(&directory, options));
         let store = store.await.map_err(|error| Failure::Broken(error.to_string()))??;
         let newest = store.newest_recorded().map_err(|error| Failure::Broken(error.to_string()))?;
         told_the_time(wall(), newest)?;

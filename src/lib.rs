@@ -8,11 +8,14 @@ pub mod domain;
 mod doom;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod host;
 pub mod http;
 pub mod ingress;
 pub mod kafka;
 pub mod metrics;
 mod planted;
+#[cfg(test)]
+mod simulator;
 pub mod storage;
 pub mod systemd;
 pub mod telemetry;

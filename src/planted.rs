@@ -30,6 +30,86 @@ pub enum Bug {
     SealedEarly,
     /// Retention: facts go that no snapshot has.
     CutAboveFloor,
+    /// Journal: what was decided on a state that has been rolled back is taken.
+    EpochIgnored,
+    /// View: a fact of a SKU is folded again after a start, though the snapshot row has it.
+    FoldedTwice,
+    /// View: ids are not remembered when the journal is read again at a start.
+    IdsForgotten,
+    /// Snapshots: a row says that it has one fact more than it has.
+    SnapshotTooNew,
+    /// Snapshots: a pass says that it has saved all, and leaves the reservations out.
+    SnapshotHalf,
+    /// Warehouse: a lost copy is read from the view at once, ahead of what its predecessor sent.
+    BarrierSkipped,
+    /// Warehouse: a copy of an id in flight is judged as if it were new.
+    InFlightForgotten,
+    /// Warehouse: a refused command is answered before what it was judged against is durable.
+    RefusalAtOnce,
+    /// Warehouse: a fact now and then has the version of the one before it.
+    VersionRepeats,
+    /// Warehouse: what is due is expired two seconds late, before a decision, too.
+    ExpiryLate,
+    /// Forwarder: its cursor passes a transfer that was not told.
+    CursorSkips,
+    /// Forwarder: a start begins at the end of the journal.
+    TransfersForgotten,
+    /// Draft: the facts of a basket go to the journal in two messages.
+    BasketInTwo,
+    /// Domain: one unit more is promised than there is.
+    #[cfg(test)]
+    OversellByOne,
+    /// Domain: a confirmation does not give all of the claim back.
+    #[cfg(test)]
+    ReleaseLost,
+    /// Domain: a confirmation may take more than was held.
+    #[cfg(test)]
+    ConfirmTooMuch,
+    /// Domain: a basket's last line is not claimed.
+    #[cfg(test)]
+    HalfBasket,
+    /// Domain: an extension moves the basket's deadline, and not those of its claims.
+    #[cfg(test)]
+    ExtendHalf,
+    /// Domain: a confirmed basket can be cancelled.
+    #[cfg(test)]
+    EndNotFinal,
+    /// Domain: a figure older than the newest is applied.
+    #[cfg(test)]
+    StaleApplied,
+    /// Domain: what a sale is short of is not found first.
+    #[cfg(test)]
+    BelowZero,
+}
+
+#[cfg(test)]
+impl Bug {
+    /// Every bug that the simulator looks for.
+    pub(crate) const SIMULATED: &'static [Bug] = &[
+        Bug::AnswerBeforeSync,
+        Bug::CommitWithoutSync,
+        Bug::EpochIgnored,
+        Bug::FoldedTwice,
+        Bug::IdsForgotten,
+        Bug::SnapshotTooNew,
+        Bug::SnapshotHalf,
+        Bug::BarrierSkipped,
+        Bug::InFlightForgotten,
+        Bug::RefusalAtOnce,
+        Bug::VersionRepeats,
+        Bug::ExpiryLate,
+        Bug::CursorSkips,
+        Bug::TransfersForgotten,
+        Bug::BasketInTwo,
+        Bug::OversellByOne,
+        Bug::ReleaseLost,
+        Bug::ConfirmTooMuch,
+        Bug::HalfBasket,
+        Bug::ExtendHalf,
+        Bug::EndNotFinal,
+        Bug::StaleApplied,
+        Bug::BelowZero,
+    ];
 }
 
 #[cfg(any(test, debug_assertions))]

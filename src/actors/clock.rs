@@ -4,9 +4,10 @@
 //! are strictly usable as an order; at the start it is lifted to the newest time in the journal.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use tokio::time::Instant;
 
 use crate::domain::units::Time;
+use crate::host::wall_ms;
 
 /// One per node, shared.
 #[derive(Debug)]
@@ -14,13 +15,6 @@ pub struct Clock {
     started: Instant,
     /// The greatest of (wall − monotonic) seen: what to add to the monotonic clock, in ms.
     offset: AtomicI64,
-}
-
-fn wall_ms() -> i64 {
-    // Before 1970 the clock is certainly wrong: 0 keeps it usable until the journal's newest time lifts it.
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as i64)
 }
 
 impl Clock {

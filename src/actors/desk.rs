@@ -13,6 +13,7 @@ use crate::domain::offer::Offer;
 use crate::domain::stock::{Context, Decision, Policy, Stock, Voided, evolve, left_lots};
 use crate::domain::units::{Day, Id, Time, Unit};
 use crate::domain::warehouse::Calendar;
+use crate::planted::{self, Bug};
 use crate::storage::payload;
 
 /// What the warehouse found out for a void before it is decided.
@@ -269,7 +270,11 @@ pub fn matched_of(voided: &VoidOf) -> Option<(Id, i64)> {
 /// Applies changes to a working copy and returns its version.
 pub fn apply(stock: &mut Option<Stock>, changes: &[Change], business: Time, recorded: Time) -> u64 {
     if !changes.is_empty() {
-        evolve(stock.get_or_insert_with(Stock::default), changes, business, recorded);
+        let stock = stock.get_or_insert_with(Stock::default);
+        evolve(stock, changes, business, recorded);
+        if planted::is(Bug::VersionRepeats) && stock.version.is_multiple_of(5) {
+            stock.version -= 1;
+        }
     }
     stock.as_ref().map_or(0, |stock| stock.version)
 }

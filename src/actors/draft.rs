@@ -12,6 +12,7 @@ use crate::domain::event::{Event, Origin};
 use crate::domain::fact::{After, Changes, Outcome};
 use crate::domain::reservation::Reservation;
 use crate::domain::units::{Id, Time};
+use crate::planted::{self, Bug};
 use crate::storage::append::{self, Append, Fold, Folded, SkuIndex};
 use crate::storage::codec::{FactParts, Memory, SubjectRef, encode_fact};
 
@@ -316,9 +317,12 @@ impl Draft {
     }
 
     /// Sends it to the journal.
-    pub fn send(self, shared: &Arc<Shared>, epoch: u64, heard: Heard) {
+    pub fn send(mut self, shared: &Arc<Shared>, epoch: u64, heard: Heard) {
         if self.is_empty() {
             return;
+        }
+        if planted::is(Bug::BasketInTwo) && self.ends.len() > 1 && matches!(self.folds[0].fold, Fold::Reservation { .. }) {
+            self.send_the_first_alone(shared, epoch);
         }
         let done = Completion {
             replies: self.replies,
@@ -335,6 +339,20 @@ impl Draft {
             folds: self.folds,
             done: Box::new(done),
         });
+    }
+}
+
+/// See [`Bug::BasketInTwo`].
+impl Draft {
+    fn send_the_first_alone(&mut self, shared: &Arc<Shared>, epoch: u64) {
+        let rest = self.bytes.split_off(self.ends[0] as usize);
+        let mut first = Draft::new(self.warehouse.clone());
+        first.bytes = std::mem::replace(&mut self.bytes, rest);
+        let end = self.ends.remove(0);
+        self.ends.iter_mut().for_each(|later| *later -= end);
+        first.ends.push(end);
+        first.folds.push(self.folds.remove(0));
+        first.send(shared, epoch, Heard::Nobody);
     }
 }
 

@@ -7,15 +7,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::time::Instant;
 
 use super::forwarder::Forwarder;
 use super::router::Router;
 use super::shared::Shared;
 use super::supervise::{FOLLOWERS, Restarts};
 use crate::doom;
+use crate::host;
 
 /// A step; whether there is more to do at once. Runs where it may block.
 pub type Step = Box<dyn FnMut(&Shared) -> Result<bool, String> + Send>;
@@ -69,7 +71,7 @@ impl Actor for Follower {
     async fn handle(&self, myself: ActorRef<Look>, _: Look, state: &mut Following) -> Result<(), ActorProcessingErr> {
         let Some(mut live) = state.live.take() else { return Ok(()) };
         let (shared, name) = (state.shared.clone(), state.job.name);
-        let (live, more) = tokio::task::spawn_blocking(move || {
+        let (live, more) = host::blocking(move || {
             let more = (live.step)(&shared);
             doom::may_die(name);
             (live, more)

@@ -12,6 +12,7 @@ use crate::domain::event::Origin;
 use crate::domain::fact::Fact;
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::units::Id;
+use crate::host;
 use crate::storage::known::Known;
 use crate::storage::remembered;
 use crate::storage::store::ReadError;
@@ -56,7 +57,7 @@ impl Node {
         trace: Option<Arc<str>>,
     ) -> Result<u64, Refusal> {
         let Some(key) = id else {
-            let id = Id::trusted(&uuid::Uuid::now_v7().to_string());
+            let id = Id::trusted(&host::fresh_name().to_string());
             return self
                 .write(
                     setting,

@@ -5,10 +5,11 @@
 //! (Restarting the journal's thread inside the process was rejected: it heals a failing disk by itself, so its death is a
 //! defect, and a fresh process is the only state known to be good.)
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::follower::{Followers, Job};
 use super::router::Router;

@@ -4,7 +4,9 @@
 //! itself when a child exits. So every supervisor here overrides that, asks [`Restarts`] what to do, and does only that.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// Which siblings a death concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,6 +15,7 @@ use super::shared::{Counters, Decide, Judge, Shared, Sources, Tuning};
 use super::{jobs, warehouses};
 use crate::domain::stock::Limits;
 use crate::domain::units::Time;
+use crate::host;
 use crate::storage::ahead::ClocksAhead;
 use crate::storage::recent::RecentDuplicates;
 use crate::storage::store::Store;
@@ -101,7 +102,7 @@ impl Tree {
         // A tree that has died already has nothing to stop.
         let _ = self.root.stop_and_wait(Some("shutdown".to_owned()), Some(within)).await;
         let shared = self.node.shared().clone();
-        let closed = tokio::task::spawn_blocking(move || jobs::finish(&shared)).await;
+        let closed = host::blocking(move || jobs::finish(&shared)).await;
         if let Err(error) = closed {
             tracing::error!(%error, "the last snapshot failed; the next start reads more of the journal");
         }

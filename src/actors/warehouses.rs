@@ -4,13 +4,13 @@
 //! stock path. Dies when: warehouses die faster than its plan allows; the root then ends the process. Invariant: a successor
 //! starts only when nobody of the dead one's can send any more, and then behind a barrier, so that the view has all that was sent.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 
 use super::router::{Home, Router};
 use super::supervise::{Restarts, WAREHOUSES};
@@ -70,7 +70,9 @@ impl Actor for Warehouses {
             }
             Msg::Rebuild(id) => state.start(&myself, id).await?,
             Msg::Epoch => {
-                for home in state.router.all().values() {
+                let all = state.router.all();
+                // In one order, whatever the table's: a run that is repeated must be the same run.
+                for home in BTreeMap::from_iter(all.iter()).values() {
                     // One that is dead is rebuilt from the view anyway.
                     let _ = home.actor.cast(warehouse::Msg::Epoch);
                 }

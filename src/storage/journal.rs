@@ -14,21 +14,26 @@
 
 mod commit;
 #[cfg(test)]
+mod crank;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SendError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use redb::WriteTransaction;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::append::{Append, CommitFailure};
 use super::store::Shared;
-use crate::planted;
+#[cfg(test)]
+use crate::host;
+use crate::planted::{self, Bug};
 
 pub(crate) use commit::Batch;
 
@@ -112,6 +117,8 @@ struct Outside {
     progress: Progress,
     observers: Mutex<Vec<EpochObserver>>,
     durable: watch::Sender<u64>,
+    #[cfg(test)]
+    crank: std::sync::OnceLock<std::sync::Weak<crank::Crank>>,
 }
 
 /// The journal, as everybody else holds it.
@@ -125,7 +132,7 @@ impl JournalHandle {
     /// Hands over decided facts. Never blocks; `done` tells what became of them.
     pub fn append(&self, append: Append) {
         self.outside.progress.pending.fetch_add(1, Ordering::Relaxed);
-        if let Err(back) = self.sender.send(Message::Append(append))
+        if let Err(back) = self.send(Message::Append(append))
             && let Message::Append(append) = back.0
         {
             self.outside.progress.pending.fetch_sub(1, Ordering::Relaxed);
@@ -135,7 +142,7 @@ impl JournalHandle {
 
     /// Hands over background rows.
     pub fn side(&self, rows: Box<dyn SideWrite>) {
-        if let Err(back) = self.sender.send(Message::Side(rows))
+        if let Err(back) = self.send(Message::Side(rows))
             && let Message::Side(rows) = back.0
         {
             rows.done(Err(CommitFailure::Stopping));
@@ -144,7 +151,7 @@ impl JournalHandle {
 
     /// Runs after every append handed over before has been committed or has failed, on the journal's thread.
     pub fn barrier(&self, after: Box<dyn FnOnce() + Send>) {
-        if let Err(back) = self.sender.send(Message::Barrier(after))
+        if let Err(back) = self.send(Message::Barrier(after))
             && let Message::Barrier(after) = back.0
         {
             after();
@@ -185,12 +192,57 @@ impl JournalHandle {
     /// Ends the thread after all that was handed over before.
     pub fn shutdown(&self) {
         // An error says that it has ended already.
-        let _ = self.sender.send(Message::Shutdown);
+        let _ = self.send(Message::Shutdown);
+    }
+
+    /// Waits for what the journal will tell, on a thread that may block; `None`: it will never tell.
+    pub(crate) fn wait<T>(&self, told: &Receiver<T>) -> Option<T> {
+        #[cfg(test)]
+        if let Some(crank) = self.outside.crank.get().and_then(std::sync::Weak::upgrade) {
+            return crank.turn_until(told);
+        }
+        told.recv().ok()
+    }
+
+    fn send(&self, message: Message) -> Result<(), SendError<Message>> {
+        self.sender.send(message)?;
+        #[cfg(test)]
+        if let Some(crank) = self.outside.crank.get().and_then(std::sync::Weak::upgrade) {
+            crank.ring();
+        }
+        Ok(())
+    }
+}
+
+/// What runs the journal: a thread of its own, except where there is only one.
+pub(crate) enum Running {
+    Thread(JoinHandle<()>),
+    #[cfg(test)]
+    Crank(Arc<crank::Crank>),
+}
+
+impl Running {
+    pub(crate) fn is_finished(&self) -> bool {
+        match self {
+            Running::Thread(thread) => thread.is_finished(),
+            #[cfg(test)]
+            Running::Crank(crank) => crank.is_finished(),
+        }
+    }
+
+    /// Waits until all that was handed over before the shutdown is done.
+    pub(crate) fn join(self) {
+        match self {
+            // A panic of the thread has been reported by the panic hook; the store closes all the same.
+            Running::Thread(thread) => drop(thread.join()),
+            #[cfg(test)]
+            Running::Crank(crank) => crank.turn_to_the_end(),
+        }
     }
 }
 
 /// Starts the thread. The store must be open and the view up to date.
-pub(crate) fn start(shared: Arc<Shared>, limits: Limits) -> std::io::Result<(JournalHandle, JoinHandle<()>)> {
+pub(crate) fn start(shared: Arc<Shared>, limits: Limits) -> std::io::Result<(JournalHandle, Running)> {
     let (sender, receiver) = channel();
     let last = shared.view.durable_seq();
     let outside = Arc::new(Outside {
@@ -199,6 +251,8 @@ pub(crate) fn start(shared: Arc<Shared>, limits: Limits) -> std::io::Result<(Jou
         progress: Progress::default(),
         observers: Mutex::default(),
         durable: watch::Sender::new(last),
+        #[cfg(test)]
+        crank: std::sync::OnceLock::new(),
     });
     let handle = JournalHandle {
         sender,
@@ -215,14 +269,21 @@ pub(crate) fn start(shared: Arc<Shared>, limits: Limits) -> std::io::Result<(Jou
         unreadable: 0,
         stopping: false,
     };
-    let tell = handle.sender.clone();
+    let tell = handle.clone();
     // An error says that the thread has ended, and nobody opens the store anew.
     let unreadable = move |opening| drop(tell.send(Message::Unreadable(opening)));
     journal.shared.database.on_failure(Box::new(unreadable));
+    #[cfg(test)]
+    if host::one_thread() {
+        let crank = crank::start(journal);
+        // Nobody else has this handle yet.
+        let _ = handle.outside.crank.set(Arc::downgrade(&crank));
+        return Ok((handle, Running::Crank(crank)));
+    }
     let thread = std::thread::Builder::new()
         .name("journal".into())
         .spawn(planted::inherited(move || journal.run()))?;
-    Ok((handle, thread))
+    Ok((handle, Running::Thread(thread)))
 }
 
 struct Journal {
@@ -244,17 +305,27 @@ impl Journal {
     fn run(mut self) {
         while let Some(first) = self.next() {
             let batch = self.gather(first);
-            if self.probe_at.is_some() {
-                let why = self.why();
-                self.reject(batch, &why);
-            } else {
-                self.commit(batch);
-            }
-            self.probe();
+            self.settle(batch);
             if self.stopping {
                 break;
             }
         }
+        self.end();
+    }
+
+    /// One turn: what was gathered is committed, or answered that it cannot be.
+    fn settle(&mut self, batch: Batch) {
+        if self.probe_at.is_some() {
+            let why = self.why();
+            self.reject(batch, &why);
+        } else {
+            self.commit(batch);
+        }
+        self.probe();
+    }
+
+    /// Whoever is left hears that nothing more will come.
+    fn end(&mut self) {
         for rows in self.sides.drain(..) {
             rows.done(Err(CommitFailure::Stopping));
         }
@@ -305,6 +376,9 @@ impl Journal {
         {
             room = room.saturating_sub(rows.bytes());
             batch.sides.push(self.sides.remove(0));
+        }
+        if planted::is(Bug::AnswerBeforeSync) {
+            self.tell_early(&mut batch);
         }
         batch
     }

@@ -7,7 +7,7 @@ pub mod ahead;
 pub mod answered;
 pub mod append;
 pub mod audit;
-mod backend;
+pub(crate) mod backend;
 pub mod codec;
 mod cursor;
 pub mod database;

@@ -137,5 +137,5 @@ pub(crate) fn write(journal: &JournalHandle, rows: Vec<Put>) -> Result<(), Commi
     let (tell, told) = channel();
     let bytes = size(&rows);
     journal.side(Box::new(Rows { rows, bytes, tell }));
-    told.recv().unwrap_or(Err(CommitFailure::Stopping))
+    journal.wait(&told).unwrap_or(Err(CommitFailure::Stopping))
 }

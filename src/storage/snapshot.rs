@@ -52,7 +52,10 @@ impl Snapshotter {
             view.forget_ended(now.plus_ms(-self.shared.options.id_window_ms), FORGET_A_STEP);
             // The floor is read before the dirty marks are taken: what becomes dirty in between is only saved once more.
             let floor = view.durable_seq();
-            let dirty = std::mem::take(&mut *view.dirty.lock());
+            let mut dirty = std::mem::take(&mut *view.dirty.lock());
+            if planted::is(Bug::SnapshotHalf) {
+                dirty.reservations.clear();
+            }
             self.pass = Some(Pass { floor, next: 0, dirty });
         }
         let Some(pass) = &mut self.pass else { return Ok(false) };
@@ -61,9 +64,12 @@ impl Snapshotter {
         let mut bytes = 0;
         let skus = view.keys().len() as u32;
         let mut next = pass.next;
+        let too_new = u64::from(planted::is(Bug::SnapshotTooNew));
         while next < skus && bytes < budget {
             let index = SkuIndex(next);
-            if let Some((row, seq)) = view.cells.unsaved(index, |stock, seq| (encode_stock(stock, seq), seq))
+            if let Some((row, seq)) = view
+                .cells
+                .unsaved(index, |stock, seq| (encode_stock(stock, seq + too_new), seq))
                 && let Some((warehouse, sku)) = view.keys().names(index)
             {
                 bytes += row.len() + 64;

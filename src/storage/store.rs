@@ -16,7 +16,6 @@ mod workers;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::JoinHandle;
 
 use crate::domain::fact::Fact;
 use crate::domain::units::Time;
@@ -218,7 +217,7 @@ pub(crate) fn damaged(key: u64, why: &dyn std::fmt::Display) -> ReadError {
 pub struct Store {
     pub(super) shared: Arc<Shared>,
     journal: JournalHandle,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    running: Mutex<Option<journal::Running>>,
     path: PathBuf,
     room: room::Room,
     /// Released when the process ends, however it ends.
@@ -248,7 +247,7 @@ impl Store {
 
     /// Whether the journal's thread runs. It heals a failing disk by itself; only a defect, or [`Store::close`], ends it.
     pub fn journal_runs(&self) -> bool {
-        self.thread.lock().as_ref().is_some_and(|thread| !thread.is_finished())
+        self.running.lock().as_ref().is_some_and(|running| !running.is_finished())
     }
 
     /// When the newest fact was recorded; `None` in an empty journal. The node's clock starts no earlier.
@@ -351,9 +350,8 @@ impl Store {
     /// Ends the journal's thread after all that was handed over, and closes the file. Idempotent.
     pub fn close(&self) {
         self.journal.shutdown();
-        if let Some(thread) = self.thread.lock().take() {
-            // A panic of the thread has been reported by the panic hook; the store closes all the same.
-            let _ = thread.join();
+        if let Some(running) = self.running.lock().take() {
+            running.join();
         }
         self.shared.database.leave();
     }

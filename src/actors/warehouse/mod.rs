@@ -20,7 +20,7 @@ mod stumble;
 mod tick;
 mod turn;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -157,7 +157,7 @@ pub struct State {
     /// Held reservations by deadline.
     deadlines: BTreeSet<(Time, Id)>,
     /// Reservations whose expiry has panicked, to be tried again.
-    stumbles: HashMap<Id, Stumble>,
+    stumbles: BTreeMap<Id, Stumble>,
     /// SKUs still to be told that the day, or a buffer, has turned.
     turning: VecDeque<(SkuIndex, Turn)>,
     /// The newest fact of the warehouse of which all SKUs were told.
@@ -273,7 +273,7 @@ impl State {
             operations: HashMap::new(),
             next_operation: 0,
             deadlines,
-            stumbles: HashMap::new(),
+            stumbles: BTreeMap::new(),
             turning: VecDeque::new(),
             told: 0,
             runnable: Vec::new(),

@@ -21,6 +21,7 @@ use crate::domain::reservation::{ConfirmRequest, HoldRequest};
 use crate::domain::stock::Stock;
 use crate::domain::units::{Day, Id, Time, Unit};
 use crate::domain::warehouse::Warehouse as Site;
+use crate::planted::{self, Bug};
 use crate::storage::append::SkuIndex;
 
 /// A command about one reservation.
@@ -366,6 +367,9 @@ impl State {
             } => {
                 let answer = self.basket_command(id, command, origin, borrowed);
                 if let Some(reply) = reply.take() {
+                    if planted::is(Bug::RefusalAtOnce) && answer.is_err() {
+                        return drop(reply.send(answer.map_err(Into::into)));
+                    }
                     borrowed.draft.reply(Reply::Basket(reply, answer));
                 }
             }

@@ -19,6 +19,7 @@ use super::super::shared::Shared;
 use super::super::sku;
 use super::{Msg, State};
 use crate::domain::stock::Stock;
+use crate::planted::{self, Bug};
 use crate::storage::append::SkuIndex;
 
 /// Where the working copy is.
@@ -241,6 +242,10 @@ impl State {
     pub(super) fn barriers(&mut self) {
         for sku in std::mem::take(&mut self.lost) {
             let (myself, epoch) = (self.myself.clone(), self.epoch);
+            if planted::is(Bug::BarrierSkipped) {
+                drop(myself.cast(Msg::Rebuilt(sku, epoch)));
+                continue;
+            }
             // A warehouse that has died meanwhile is rebuilt as a whole.
             self.shared
                 .journal

@@ -16,6 +16,7 @@ use crate::domain::event::{Event, Origin, What};
 use crate::domain::fact::{Fact, Outcome};
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::units::{Id, Time};
+use crate::planted::{self, Bug};
 use crate::storage::answered::Answered;
 use crate::storage::append::SkuIndex;
 use crate::storage::database::ReadError;
@@ -127,6 +128,9 @@ impl State {
             event.origin.source.as_str(),
             event.origin.id.as_str(),
         );
+        if planted::is(Bug::InFlightForgotten) {
+            self.in_flight.remove(&id);
+        }
         let place = match self.in_flight.entry(id) {
             Entry::Vacant(place) => place,
             Entry::Occupied(mut mark) => {

@@ -1,14 +1,15 @@
 //! What happens because time passes: deadlines, midnight, sleep; and what happens when a SKU's actor dies.
 
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use ractor::{ActorId, ActorProcessingErr};
+use tokio::time::Instant;
 
 use super::ops::{Operation, Work};
 use super::place::{Copy, Waiting, minds_something};
 use super::{State, TICK_MS};
 use crate::domain::units::Time;
+use crate::planted::{self, Bug};
 use crate::storage::append::SkuIndex;
 
 /// Seconds for which the working copy of a SKU at rest is kept: the next event of a busy one finds it here, and the view has all
@@ -18,6 +19,11 @@ const KEEP_IDLE_S: u32 = 2;
 impl State {
     /// Begins the expiry of every reservation whose deadline has passed, before anything else is judged at this time.
     pub(super) fn expire_due(&mut self, now: Time) {
+        let now = if planted::is(Bug::ExpiryLate) {
+            now.plus_ms(-2_000)
+        } else {
+            now
+        };
         while self.deadlines.first().is_some_and(|(deadline, _)| *deadline <= now)
             && let Some((_, id)) = self.deadlines.pop_first()
         {

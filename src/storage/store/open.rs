@@ -10,6 +10,7 @@ use redb::backends::FileBackend;
 use redb::{Builder, Database, StorageBackend};
 use rustix::fs::{FlockOperation, flock};
 
+use crate::host;
 use crate::planted::{self, Bug};
 use crate::storage::backend::{self, Backend, Backends};
 use crate::storage::database::{Handle, ReadError, is_damaged, is_full};
@@ -283,8 +284,7 @@ pub(crate) fn initialise(database: &Database, options: &Options) -> Result<(), r
         table.insert(meta::FORMAT, FORMAT.to_le_bytes().as_slice())?;
         let bits = u64::from(options.generation_bits.clamp(4, 24));
         table.insert(meta::GENERATION_BITS, bits.to_le_bytes().as_slice())?;
-        let id: [u8; 16] = rand::random();
-        table.insert(meta::STORE_ID, id.as_slice())?;
+        table.insert(meta::STORE_ID, host::random().as_slice())?;
     }
     transaction.open_table(tables::JOURNAL)?;
     transaction.open_table(tables::STOCK)?;
@@ -319,11 +319,11 @@ pub(super) fn with(backends: Backends, options: Options, path: &Path, lock: Opti
     let shared = Shared::load(database, options, bits as u32).map_err(|error| OpenError::read(path, error))?;
     let shared = Arc::new(shared);
     let started = journal::start(Arc::clone(&shared), limits);
-    let (journal, thread) = started.map_err(|error| OpenError::io(path, error))?;
+    let (journal, running) = started.map_err(|error| OpenError::io(path, error))?;
     Ok(Store {
         shared,
         journal,
-        thread: Mutex::new(Some(thread)),
+        running: Mutex::new(Some(running)),
         path: path.to_owned(),
         room,
         _lock: lock,

@@ -9,6 +9,7 @@ use std::thread;
 
 use parking_lot::Mutex;
 
+use crate::host;
 use crate::storage::database::ReadError;
 
 /// Pages read ahead.
@@ -23,6 +24,9 @@ pub(super) fn spread<P: Send>(
     read: impl FnOnce(&mut dyn FnMut(P) -> Result<(), ReadError>) -> Result<(), ReadError>,
     work: impl Fn(P) -> Result<(), ReadError> + Sync,
 ) -> Result<(), ReadError> {
+    if host::one_thread() {
+        return read(&mut |page| work(page));
+    }
     let (sender, receiver) = sync_channel(AHEAD);
     let (receiver, failed) = (Mutex::new(receiver), Mutex::new(None));
     let (receiver, failed, work) = (&receiver, &failed, &work);
@@ -58,6 +62,14 @@ pub(super) fn ahead<P: Send>(
     read: impl FnOnce(&mut dyn FnMut(P) -> bool) -> Result<(), ReadError> + Send,
     mut take: impl FnMut(P) -> Result<(), ReadError>,
 ) -> Result<(), ReadError> {
+    if host::one_thread() {
+        let mut taken = Ok(());
+        let read = read(&mut |page| {
+            taken = take(page);
+            taken.is_ok()
+        });
+        return taken.and(read);
+    }
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(AHEAD);
         let reader = scope.spawn(move || read(&mut |page| sender.send(page).is_ok()));
