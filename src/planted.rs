@@ -117,7 +117,7 @@ mod switch {
     use std::cell::Cell;
     use std::sync::OnceLock;
 
-    use super::Bug;
+    use crate::planted::Bug;
 
     thread_local! {
         static HERE: Cell<Option<Bug>> = const { Cell::new(None) };

@@ -127,17 +127,17 @@ fn what_can_be_made_from_the_journal_is_repaired_and_the_damaged_file_is_kept() 
     let transaction = database.begin_write().expect("nobody else writes");
     {
         let mut table = transaction.open_table(STOCK).expect("snapshots of SKUs");
-        table.remove(("main", "milk")).expect("a disk").expect("a snapshot row");
+        table
+            .insert(("main", "milk"), [9u8; 3].as_slice())
+            .expect("a disk")
+            .expect("a snapshot row");
     }
     transaction.commit().expect("a disk");
     drop(database);
     let damaged = fs::read(&file).expect("the store");
     let (code, told) = verify(&[]);
     assert_eq!(code, Some(65));
-    assert!(
-        told.contains("the snapshot differs") && told.contains("shelfd verify --repair"),
-        "{told}"
-    );
+    assert!(told.contains("milk") && told.contains("shelfd verify --repair"), "{told}");
     let (code, told) = verify(&["--repair", "--json"]);
     assert_eq!(code, Some(0), "{told}");
     let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");

@@ -90,7 +90,7 @@ fn the_sweep_of_power_cuts_finds_each_bug_that_is_planted() {
         Bug::CutAboveFloor,
     ];
     for bug in bugs {
-        let found = planted::with(Some(bug), || sweep(4_000));
+        let found = planted::with(Some(bug), || sweep(12_000));
         println!("{bug:?}: {}", found.first().map_or("not found", String::as_str));
         assert!(!found.is_empty(), "{bug:?} is not found");
     }

@@ -123,8 +123,12 @@ impl Machine {
     pub(crate) fn backends(self: &Arc<Machine>) -> Backends {
         let machine = Arc::clone(self);
         Arc::new(move || {
-            let file = machine.0.lock().disk.names.get(FILE).copied();
-            let file = file.ok_or(io::ErrorKind::NotFound)?;
+            let disk = &machine.0.lock().disk;
+            let file = *disk.names.get(FILE).ok_or(io::ErrorKind::NotFound)?;
+            // As a real directory refuses it: redb would take an empty file for a new store.
+            if disk.files[file].seen.is_empty() {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
             Ok(Box::new(Opened {
                 machine: Arc::clone(&machine),
                 file,

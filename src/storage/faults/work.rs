@@ -175,9 +175,9 @@ impl Life {
                 70..83 if self.lazy => self.one(),
                 70..80 => drop(self.keeper().snapshot(now)),
                 80..83 => drop(self.keeper().finish(now)),
-                83..90 => while self.keeper().seal() == Ok(true) {},
-                90..93 => drop(self.keeper().seal()),
-                93..97 => while self.keeper().retain(now) == Ok(true) {},
+                83..88 => while self.keeper().seal() == Ok(true) {},
+                88..91 => drop(self.keeper().seal()),
+                91..97 => while self.keeper().retain(now) == Ok(true) {},
                 97 => {
                     let seq = self.store().view().durable_seq();
                     self.store().set_cursor("follower", seq);

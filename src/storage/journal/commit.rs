@@ -233,6 +233,8 @@ impl Journal {
                 // redb refuses every write after a failed one until it is opened anew.
                 if !planted::is(Bug::NotReopened) {
                     self.shared.database.leave();
+                    // Reads go on meanwhile, if the disk lets them; the next look tells.
+                    let _ = self.shared.database.open();
                 }
                 Some(Instant::now() + self.limits.probe_every)
             }
