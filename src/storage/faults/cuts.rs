@@ -61,7 +61,7 @@ fn look(life: &Lived, cutter: &Cutter<'_>, kept: Kept, chance: &mut Chance) -> R
     }
 }
 
-fn sweep(cases: u64) -> Vec<String> {
+fn sweep(cases: u64) -> Tally {
     let (tally, seed) = (Tally::of("power cuts"), seed());
     // A life for every thousand cuts, so that seeds matter as much as places.
     let lives = (cases / 1_000).max(1);
@@ -69,12 +69,12 @@ fn sweep(cases: u64) -> Vec<String> {
         let share = cases * (number + 1) / lives;
         cut_a_life(number, seed, share, &tally);
     });
-    tally.end()
+    tally
 }
 
 #[test]
 fn nothing_that_was_answered_is_missing_after_a_power_cut_at_any_step() {
-    let found = sweep(cases(20_000, 1_000_000));
+    let found = sweep(cases(20_000, 1_000_000)).report();
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
@@ -90,7 +90,7 @@ fn the_sweep_of_power_cuts_finds_each_bug_that_is_planted() {
         Bug::CutAboveFloor,
     ];
     for bug in bugs {
-        let found = planted::with(Some(bug), || sweep(12_000));
+        let found = planted::with(Some(bug), || sweep(12_000)).found();
         println!("{bug:?}: {}", found.first().map_or("not found", String::as_str));
         assert!(!found.is_empty(), "{bug:?} is not found");
     }

@@ -24,12 +24,14 @@ fn seed() -> u64 {
     wanted.and_then(|seed| seed.parse().ok()).unwrap_or(0x5E1F_D001)
 }
 
-/// How many cases: `usual`, or as many times more as `make torture` asks for in `long`.
+/// How many cases: `usual`, or `long` where `SHELFD_TORTURE` is set, as `make torture` does; `SHELFD_TORTURE_CASES` asks for another
+/// number.
 fn cases(usual: u64, long: u64) -> u64 {
-    if std::env::var_os("SHELFD_TORTURE").is_some() {
-        long
-    } else {
-        usual
+    let asked = std::env::var("SHELFD_TORTURE_CASES").ok();
+    match asked.and_then(|cases| cases.parse().ok()) {
+        Some(cases) => cases,
+        None if std::env::var_os("SHELFD_TORTURE").is_some() => long,
+        None => usual,
     }
 }
 
@@ -78,16 +80,17 @@ impl Tally {
         self.cases.load(Ordering::Relaxed)
     }
 
-    /// What was found; the line that `make torture` adds up.
-    fn end(self) -> Vec<String> {
-        let found = self.found.into_inner();
-        println!(
-            "torture: {}: {} cases, {} found",
-            self.name,
-            self.cases.load(Ordering::Relaxed),
-            found.len()
-        );
+    /// What was found, and the line that `make torture` adds up.
+    fn report(self) -> Vec<String> {
+        let (name, cases) = (self.name, self.count());
+        let found = self.found();
+        println!("torture: {name}: {cases} cases, {} found", found.len());
         found
+    }
+
+    /// What was found.
+    fn found(self) -> Vec<String> {
+        self.found.into_inner()
     }
 }
 

@@ -282,11 +282,15 @@ impl Journal {
 
     fn transact(&self, write: impl FnOnce(&WriteTransaction) -> Result<(), redb::Error>) -> Result<(), redb::Error> {
         let database = self.shared.database.get().ok_or(redb::Error::DatabaseClosed)?;
-        let mut transaction = database.begin_write()?;
-        let unsynced = planted::is(Bug::CommitWithoutSync);
-        transaction.set_durability(if unsynced { Durability::None } else { Durability::Immediate })?;
-        write(&transaction)?;
-        transaction.commit()?;
-        Ok(())
+        // redb panics at a page that is damaged; the journal says that it cannot write, and reads from memory go on.
+        let written = catch_unwind(AssertUnwindSafe(|| -> Result<(), redb::Error> {
+            let mut transaction = database.begin_write()?;
+            let unsynced = planted::is(Bug::CommitWithoutSync);
+            transaction.set_durability(if unsynced { Durability::None } else { Durability::Immediate })?;
+            write(&transaction)?;
+            transaction.commit()?;
+            Ok(())
+        }));
+        written.unwrap_or_else(|_| Err(redb::Error::Corrupted("its pages contradict each other".into())))
     }
 }
