@@ -216,8 +216,12 @@ fn lie(history: &[Call<Op>], call: &Call<Op>) -> Option<(Op, usize)> {
             *answer = stale(history, call, *sku, *answer)?;
             0
         }
-        // The second basket gets what the first one has.
-        Op::Hold { answer, .. } if matches!(answer, Some(Held::Refused(_))) => {
+        // The second basket gets what the first one has; unless another hold of it may have got it, unheard.
+        Op::Hold { basket, answer } if matches!(answer, Some(Held::Refused(_))) => {
+            let unheard = |call: &Call<Op>| matches!(call.op, Op::Hold { basket: of, answer: None } if of == *basket);
+            if history.iter().any(unheard) {
+                return None;
+            }
             *answer = Some(Held::Created);
             1
         }
