@@ -277,10 +277,12 @@ impl View {
             if let Some(generation) = &generation {
                 self.remember(generation, &folded, seq);
             }
-            match whole.take(folded, seq) {
-                Some(alone) => self.fold_state(alone, seq),
-                None if whole.is_complete() => self.fold_whole(&mut whole),
-                None => {}
+            if whole.wants(&folded.fold) {
+                if whole.put(folded, seq) {
+                    self.fold_whole(&mut whole);
+                }
+            } else {
+                self.fold_state(folded, seq);
             }
             seq += 1;
         }

@@ -17,18 +17,22 @@ pub(super) struct Whole {
 }
 
 impl Whole {
-    /// Takes a fact that belongs to a reservation; gives back one that stands for itself.
-    pub(super) fn take(&mut self, folded: Folded, seq: u64) -> Option<Folded> {
-        match folded.fold {
-            Fold::Reservation { lines, .. } if self.missing == 0 && lines > 0 => self.missing = lines as usize,
-            Fold::Sku { .. } if self.missing > 0 => self.missing -= 1,
-            _ => return Some(folded),
+    /// Whether a fact is one of a reservation with lines, or of such a line; any other stands for itself.
+    pub(super) fn wants(&self, fold: &Fold) -> bool {
+        match fold {
+            Fold::Sku { .. } => self.missing > 0,
+            Fold::Reservation { lines, .. } => self.missing == 0 && *lines > 0,
+            _ => false,
         }
-        self.facts.push((folded, seq));
-        None
     }
 
-    pub(super) fn is_complete(&self) -> bool {
+    /// Puts a fact that it wants beside the others. Says whether it was the last.
+    pub(super) fn put(&mut self, folded: Folded, seq: u64) -> bool {
+        match folded.fold {
+            Fold::Reservation { lines, .. } => self.missing = lines as usize,
+            _ => self.missing -= 1,
+        }
+        self.facts.push((folded, seq));
         self.missing == 0
     }
 }
@@ -50,6 +54,7 @@ impl View {
         let mut baskets = shelf.baskets.write();
         let mut cells = self.cells.lock(lines);
         for (folded, seq) in facts {
+            self.letter(&folded, seq);
             match folded.fold {
                 Fold::Reservation { reservation, .. } => {
                     let id = reservation.id.clone();
