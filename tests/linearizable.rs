@@ -160,7 +160,7 @@ fn last_page(history: &[Call<Op>], sku: usize) -> Page {
 #[test]
 fn a_history_with_a_planted_oversell_stale_read_lost_event_or_doubled_one_is_refused() {
     let mut node = Node::start();
-    for number in 0..4 {
+    for number in 0..2 {
         let (street, history) = record(&mut node, 1_000_000 + number, number % 2 == 1);
         judge(&street, &history, number);
         let page = last_page(&history, 0);
@@ -235,11 +235,17 @@ fn lie(history: &[Call<Op>], call: &Call<Op>) -> Option<(Op, usize)> {
     Some((op, kind))
 }
 
+/// Lies of one kind in one history: each costs a search to its end.
+const LIES: u32 = 5;
+
 /// One of its own answers, changed where it stands.
 fn lies_about_the_past(street: &Street, history: &[Call<Op>]) {
     let mut planted = [0; 3];
     for (at, call) in history.iter().enumerate() {
         let Some((lie, kind)) = lie(history, call) else { continue };
+        if planted[kind] == LIES {
+            continue;
+        }
         let mut history = history.to_vec();
         history[at].op = lie;
         let verdicts = verdicts(street, &history);
