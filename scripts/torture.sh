@@ -43,7 +43,9 @@ for name in "${wanted[@]}"; do
 done
 
 export SHELFD_TORTURE=${SHELFD_TORTURE:-50}
-scripts/setup.sh broker || exit 1
+scripts/setup.sh broker clock || exit 1
+# Without an emulator its stage fails and says what is missing; the others run.
+scripts/setup.sh plug || true
 ${CARGO:-cargo} test --locked --no-run --quiet --lib --test promises || exit 1
 
 logs=target/torture
