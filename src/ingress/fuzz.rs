@@ -1,5 +1,6 @@
 //! Targets for what comes in: bodies and messages in every mode. An event that is taken is written for a dead letter as it was read.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -64,18 +65,20 @@ fn events_of(body: &[u8]) -> usize {
     count
 }
 
+/// A header of a message: `name: value`.
+fn header(line: &[u8]) -> Option<(Cow<'_, str>, &[u8])> {
+    let at = line.iter().position(|byte| *byte == b':')?;
+    let name = std::str::from_utf8(&line[..at]).ok()?;
+    Some((name.into(), line[at + 1..].trim_ascii_start()))
+}
+
 /// A message: lines `name: value` are its headers, up to an empty line; the rest is its body.
 pub fn messages(bytes: &[u8]) {
     let split = bytes.windows(2).position(|two| two == b"\n\n");
     let (head, body) = split.map_or((&bytes[..0], bytes), |at| (&bytes[..at], &bytes[at + 2..]));
-    let header = |line: &[u8]| {
-        let at = line.iter().position(|byte| *byte == b':')?;
-        let name = std::str::from_utf8(&line[..at]).ok()?.to_owned();
-        Some((name, line[at + 1..].trim_ascii_start().to_vec()))
-    };
     let message = Message {
         headers: head.split(|byte| *byte == b'\n').filter_map(header).collect(),
-        body: (!body.is_empty()).then(|| body.to_vec()),
+        body: (!body.is_empty()).then_some(body),
     };
     let known = warehouses();
     let mut decoder = Decoder::new(&known, message.trace());

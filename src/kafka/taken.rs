@@ -176,7 +176,7 @@ impl Batch {
                     continue;
                 }
                 Ok(Rows::One(row)) => vec![*row],
-                Ok(Rows::Many(rows)) => rows,
+                Ok(Rows::Many(rows)) => rows.into_iter().collect(),
                 Err(refusal) => vec![Err(refusal.into())],
             };
             let count = rows.len();

@@ -3,7 +3,6 @@
 //! Whatever is done to it, a start either refuses it by name or everything it says is as it was; a read that meets the damage later
 //! says so; and `verify` names what a start refuses. (A start checks each page of a file up to 256 MiB; past that, see docs/limits.md.)
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
