@@ -96,7 +96,7 @@ pub fn days_of(date: jiff::civil::Date) -> i32 {
 const DAYS_OF_400_YEARS: i64 = 146_097;
 
 /// Days since 1970-01-01 of a date in the year 0 or later (H. Hinnant, "chrono-Compatible Low-Level Date Algorithms",
-/// `days_from_civil`): the difference of two dates, as the calendar's library finds it, takes twenty times as long.
+/// `days_from_civil`): the difference of two dates, as the calendar's library finds it, goes by way of years and months.
 pub fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year = year - i64::from(month <= 2);
     let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));

@@ -1,6 +1,6 @@
 //! The calendars of the warehouses' zones, kept at hand, and instants written with them: every answer needs one or the other.
 //!
-//! To look a zone up by its name costs as much as to shape the answer. Keeping the calendar with the warehouse in the view was
+//! To look a zone up by its name takes a lock and a search. Keeping the calendar with the warehouse in the view was
 //! rejected: the view is the fold of facts, and a fact has the zone's name.
 
 use std::cell::RefCell;
@@ -44,7 +44,7 @@ pub fn time(at: Time, calendar: &Calendar) -> String {
 const DAY_MS: i64 = 86_400_000;
 
 /// The text of an instant from 1970 to 9998, where clocks are so many seconds ahead of UTC, in whole minutes: digit by digit, since
-/// the formatter took longer than all else in a basket's answer.
+/// the formatter reads its pattern anew each time, and a basket's answer has two or three of them.
 fn usual(at: Time, offset_s: i64) -> Option<String> {
     let local = at.0.checked_add(offset_s * 1_000)?;
     let (days, ms) = (local.div_euclid(DAY_MS), local.rem_euclid(DAY_MS));

@@ -1,7 +1,7 @@
 //! The pages that nearly every request is for, found by their names before the router is asked.
 //!
 //! The router tries a tree of paths, boxes a future for each layer, and hands what it found to the handler in a map that it allocates:
-//! two microseconds of every request, a tenth of what a whole sale takes. The pages here are in the router as well, which answers
+//! 6,400 instructions of every request of the bare loop, a tenth of all it does. The pages here are in the router as well, which answers
 //! for every spelling that is not the usual one; both call the same handler. A router of our own for all pages was rejected: it would
 //! have to know again what utoipa's attributes say.
 

@@ -150,7 +150,7 @@ pub fn parse_time(text: &str) -> Option<Time> {
 }
 
 /// A time as nearly everybody writes it: `2026-11-22T09:14:03`, perhaps milliseconds, and `Z` or `±hh:mm`, from 1970 on. What is not
-/// of this form, or no real time, is left to the calendar's own parser, which took as long as all else that is checked of an event.
+/// of this form, or no real time, is left to the calendar's own parser, which knows many forms and tries them.
 fn usual_time(bytes: &[u8]) -> Option<Time> {
     let number = |from: usize, digits: usize| {
         let digit = |sum: i64, byte: &u8| byte.is_ascii_digit().then(|| sum * 10 + i64::from(byte - b'0'));

@@ -1,6 +1,6 @@
 //! The usual row, read in one pass over its bytes: known fields, plain strings, whole numbers.
 //!
-//! serde goes through a visitor, a key and a checked string for each field, and took half of all that an event costs. Nearly every
+//! serde goes through a visitor, a key and a checked string for each field, and took more than any other step of an event. Nearly every
 //! row needs none of it. Whatever is out of the ordinary here (an escape, a field that nobody knows, one that is there twice, a
 //! number with a fraction, a mistake) is no error but `None`: the row is then read by serde (`wire`), which alone knows how to
 //! complain. So this must take nothing that serde would refuse, and understand nothing otherwise; a property test holds it to that.

@@ -56,7 +56,7 @@ impl Sealer {
         };
         let number = underway.generation.number;
         if let Some(kind) = Kind::ALL.get(underway.run) {
-            // What has been written is passed over before it becomes rows: made anew for each portion, they took a tenth of a busy node.
+            // What has been written is passed over before it becomes rows: otherwise each portion would make all before it once more.
             let from = underway.pairs.len().min(underway.written * runs::ROW_PAIRS);
             let rows = runs::rows(*kind, number, &underway.pairs[from..]).take(PORTION);
             let portion: Vec<Put> = rows.map(|(key, row)| Put::Run(key, Some(row))).collect();
