@@ -3,6 +3,7 @@
 //! Whatever is done to it, a start either refuses it by name or everything it says is as it was; a read that meets the damage later
 //! says so; and `verify` names what a start refuses. (A start checks each page of a file up to 256 MiB; past that, see docs/limits.md.)
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -171,11 +172,9 @@ fn sweep(bits: usize) -> Tally {
     on_every_core(damages.len() as u64, |number| {
         if !tally.is_enough() {
             let damage = damages[number as usize];
-            tally.case(
-                whole
-                    .suffers(damage)
-                    .map_err(|why| format!("{damage:?} (SHELFD_TEST_SEED={seed}): {why}")),
-            );
+            let suffered = catch_unwind(AssertUnwindSafe(|| whole.suffers(damage)));
+            let suffered = suffered.unwrap_or_else(|_| Err("it panics".to_owned()));
+            tally.case(suffered.map_err(|why| format!("{damage:?} (SHELFD_TEST_SEED={seed}): {why}")));
         }
     });
     tally
