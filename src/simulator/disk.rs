@@ -9,9 +9,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
-use redb::StorageBackend;
 
-use crate::storage::backend::Backends;
+use crate::storage::backend::{Backends, StorageBackend};
 
 const PAGE: usize = 4096;
 /// What a disk writes as a whole or not at all.

@@ -11,8 +11,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use redb::BackendError;
+pub(crate) use redb::StorageBackend;
 use redb::backends::FileBackend;
-use redb::{BackendError, StorageBackend};
 
 use crate::planted::{self, Bug};
 

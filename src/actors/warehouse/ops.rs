@@ -3,7 +3,7 @@
 //! An operation borrows the working copies of its SKUs, in the warehouse's one order; when it has them all the domain judges
 //! it as one pure function, its facts go to the journal as one message, and the copies go back.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -154,7 +154,7 @@ pub(super) enum Work {
         reply: Option<SettingReply>,
     },
     /// What may be promised has changed without an event.
-    Turn { turns: HashMap<SkuIndex, Turn> },
+    Turn { turns: BTreeMap<SkuIndex, Turn> },
 }
 
 /// Working copies on loan; `None`: the SKU does not exist.

@@ -7,7 +7,7 @@
 //! would come back for ever.
 
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use super::super::answers::{CommandError, Reply};
@@ -92,7 +92,7 @@ impl State {
             // Its neighbours of the same step are not to suffer for it.
             Work::Turn { turns } if turns.len() > 1 => {
                 for (sku, turn) in turns {
-                    let turns = HashMap::from([(sku, turn)]);
+                    let turns = BTreeMap::from([(sku, turn)]);
                     self.begin(Operation::new(Work::Turn { turns }, operation.now, vec![sku]));
                 }
             }

@@ -9,7 +9,7 @@
 //! SKUs are told some thousands at a time, and the next as soon as the journal has those: a warehouse with 100,000 SKUs is
 //! told in about a second, and no sale waits for more than one such step.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -108,7 +108,7 @@ impl State {
     /// Tells the next SKUs: those whose copies are here in one message, each of the others when its copy is.
     pub(super) fn turn_some(&mut self) {
         let now = self.stamp();
-        let (mut turns, mut copies) = (HashMap::new(), Copies::default());
+        let (mut turns, mut copies) = (BTreeMap::new(), Copies::default());
         for _ in 0..STEP {
             let Some((sku, turn)) = self.turning.pop_front() else { break };
             if turns.contains_key(&sku) {
@@ -125,7 +125,7 @@ impl State {
                 copies.insert(sku, stock);
                 turns.insert(sku, turn);
             } else {
-                let turns = HashMap::from([(sku, turn)]);
+                let turns = BTreeMap::from([(sku, turn)]);
                 self.begin(Operation::new(Work::Turn { turns }, now, vec![sku]));
             }
         }
