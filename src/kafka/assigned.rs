@@ -1,7 +1,7 @@
 //! The context of a consumer: sets each assigned partition to its place, looks at what comes, and hears what librdkafka says.
 //!
 //! A topic that is thrown away and made anew while the node reads it goes on for librdkafka where the old one was (its
-//! `rd_kafka_topic_metadata_update0` has a FIXME for it), so messages of the new topic would be skipped. The change of the topic's id is
+//! `rd_kafka_topic_metadata_update0` says so in a comment of its own), so messages of the new topic would be skipped. The change of the topic's id is
 //! told in one line of its log for debugging, and nowhere else; so that line is asked for and heard. Asking the broker for topic ids was
 //! rejected: the client's library has no call for it without `unsafe`.
 
