@@ -5,6 +5,7 @@
 #
 #   scripts/torture.sh                  all of it: many hours
 #   scripts/torture.sh NAME…            those
+#   scripts/torture.sh --short [NAME…]  with as many cases as `make test` has: half an hour, a look and not the proof
 #   scripts/torture.sh --list           the names, and what each of them is
 #   SHELFD_TORTURE_CASES=200 scripts/torture.sh killed   so many cases in place of the full number
 #   SHELFD_TEST_SEED=7 scripts/torture.sh                other random choices
@@ -37,15 +38,21 @@ if [ "${1:-}" = --list ]; then
     done
     exit 0
 fi
+short=0
+if [ "${1:-}" = --short ]; then
+    short=1
+    shift
+fi
 wanted=("$@")
 for name in "${wanted[@]}"; do
     printf '%s\n' "${stages[@]}" | grep -q "^$name|" || { echo "torture: there is no $name; --list names them all" >&2; exit 64; }
 done
 
-export SHELFD_TORTURE=${SHELFD_TORTURE:-50}
+unset SHELFD_TORTURE
+if [ "$short" = 0 ]; then export SHELFD_TORTURE=50; fi
 scripts/setup.sh broker clock || exit 1
 # Without an emulator its stage fails and says what is missing; the others run.
-scripts/setup.sh plug || true
+if [ "$short" = 0 ]; then scripts/setup.sh plug || true; fi
 ${CARGO:-cargo} test --locked --no-run --quiet --lib --test promises || exit 1
 
 logs=target/torture
@@ -55,7 +62,7 @@ total_cases=0
 total_found=0
 failed=0
 stopped=0
-trap 'stopped=1' INT TERM
+trap 'stopped=1; kill $(jobs -p) 2>/dev/null' INT TERM
 summary() {
     printf '\n%-13s %9s %12s %7s  %s\n' stage seconds cases found verdict
     for row in "${table[@]}"; do
@@ -64,9 +71,24 @@ summary() {
     done
     printf '\nshelfd %s, %s, seed %s%s: %d stages, %d cases, %d found, %d failed%s\n' \
         "$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1) ($(git describe --always --dirty 2>/dev/null || echo no commit))" \
-        "$(date -u +%Y-%m-%dT%H:%MZ)" "${SHELFD_TEST_SEED:-default}" "${SHELFD_TORTURE_CASES:+, shortened to $SHELFD_TORTURE_CASES cases}" \
+        "$(date -u +%Y-%m-%dT%H:%MZ)" "${SHELFD_TEST_SEED:-default}" "${SHELFD_TORTURE_CASES:+, shortened to $SHELFD_TORTURE_CASES cases}$([ "$short" = 1 ] && echo ', as many cases as make test has')" \
         "${#table[@]}" "$total_cases" "$total_found" "$failed" "$([ "$stopped" = 1 ] && echo ', stopped before the end')"
 }
+
+# Runs tests by their names; what they say of themselves comes as it is said, and everything goes to the log.
+run() {
+    local log=$1
+    shift
+    ${CARGO:-cargo} test --locked --quiet "${target[@]}" -- --exact "$@" --nocapture --test-threads "${RUST_TEST_THREADS:-2}" 2>&1 |
+        tee "$log" | grep --line-buffered -aE '^torture: |: [0-9]+ cases in |^test .*FAILED|panicked at|^error' &
+    local reader=$!
+    while kill -0 "$reader" 2>/dev/null; do
+        wait "$reader"
+        [ "$stopped" = 0 ] || return
+    done
+}
+# What such tests have in their names.
+proof='finds|planted|is_refused$|agrees_with'
 
 for stage in "${stages[@]}"; do
     [ "$stopped" = 0 ] || break
@@ -76,32 +98,30 @@ for stage in "${stages[@]}"; do
     begin=$SECONDS
     target=(--lib)
     [ "$kind" = promises ] && target=(--test promises)
-    # What the tests say of themselves comes as it is said; the rest goes to the log.
-    ${CARGO:-cargo} test --locked --quiet "${target[@]}" "$filter" -- --nocapture --test-threads "${RUST_TEST_THREADS:-2}" 2>&1 |
-        tee "$logs/$name.log" | grep --line-buffered -aE '^torture: |: [0-9]+ cases in |^test .*FAILED|panicked at|^error' &
-    reader=$!
-    while ! wait "$reader"; do
-        # Interrupted, or grep has seen nothing to show.
-        [ "$stopped" = 1 ] && break
-        kill -0 "$reader" 2>/dev/null || break
-    done
+    # Tests that prove on planted bugs that a check can fail are run as well, and what they find is what they must find.
+    mapfile -t tests < <(${CARGO:-cargo} test --locked --quiet "${target[@]}" "$filter" -- --list 2>/dev/null | sed -n 's/: test$//p')
+    mapfile -t proofs < <(printf '%s\n' "${tests[@]}" | grep -E "$proof")
+    mapfile -t tests < <(printf '%s\n' "${tests[@]}" | grep -vE "$proof" | grep .)
+    : >"$logs/$name.log"
+    : >"$logs/$name.proofs.log"
+    [ ${#tests[@]} = 0 ] || run "$logs/$name.log" "${tests[@]}"
+    [ ${#proofs[@]} = 0 ] || [ "$stopped" = 1 ] || run "$logs/$name.proofs.log" "${proofs[@]}" | grep -v '^torture: '
     took=$((SECONDS - begin))
-    read -r cases found < <(awk '/^torture: / { c += $(NF-3); f += $(NF-1) } END { print c + 0, f + 0 }' "$logs/$name.log")
-    passed=$(awk '/^test result:/ { p += $4 } END { print p + 0 }' "$logs/$name.log")
-    broke=$(awk '/^test result:/ { f += $6 } END { print f + 0 }' "$logs/$name.log")
+    read -r cases found < <(awk '/^torture: .*: [0-9]+ cases, [0-9]+ found$/ { c += $(NF-3); f += $(NF-1) } END { print c + 0, f + 0 }' "$logs/$name.log")
+    read -r passed broke < <(cat "$logs/$name.log" "$logs/$name.proofs.log" | awk '/^test result:/ { p += $4; f += $6 } END { print p + 0, f + 0 }')
+    # One that was stopped has got as far as it said last.
+    [ "$stopped" = 0 ] || cases=$(grep -aoE ': [0-9]+ cases in ' "$logs/$name.log" | tail -1 | tr -dc '0-9')
+    cases=${cases:-0}
     # Stages whose tests do not count cases are counted by tests.
     [ "$cases" = 0 ] && cases=$passed
-    verdict="$passed tests passed"
+    verdict="$passed tests passed, ${#proofs[@]} of them on planted bugs"
     if [ "$stopped" = 1 ]; then
         verdict=stopped
-    elif ! grep -q '^test result:' "$logs/$name.log"; then
-        verdict="did not run: see $logs/$name.log"
-        failed=$((failed + 1))
-    elif [ "$broke" -gt 0 ]; then
-        verdict="$broke tests failed: see $logs/$name.log"
-        failed=$((failed + 1))
-    elif [ "$passed" = 0 ]; then
+    elif [ $((${#tests[@]} + ${#proofs[@]})) = 0 ]; then
         verdict="no such tests"
+        failed=$((failed + 1))
+    elif [ "$broke" -gt 0 ] || [ "$passed" -lt $((${#tests[@]} + ${#proofs[@]})) ]; then
+        verdict="$((${#tests[@]} + ${#proofs[@]} - passed)) tests failed: see $logs/$name.log and $name.proofs.log"
         failed=$((failed + 1))
     fi
     total_cases=$((total_cases + cases))
