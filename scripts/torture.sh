@@ -62,7 +62,8 @@ total_cases=0
 total_found=0
 failed=0
 stopped=0
-trap 'stopped=1; kill $(jobs -p) 2>/dev/null' INT TERM
+# Cargo does not hand a signal on to the tests that it runs.
+trap 'stopped=1; for job in $(jobs -p); do pkill -P "$job"; kill "$job"; done 2>/dev/null' INT TERM
 summary() {
     printf '\n%-13s %9s %12s %7s  %s\n' stage seconds cases found verdict
     for row in "${table[@]}"; do
