@@ -197,10 +197,8 @@ fn every_planted_bug_is_found_within_500_seeds() {
         let line = match found.first() {
             Some((seed, report)) => {
                 let (step, broken) = report.broken.as_ref().expect("only what broke is listed");
-                format!(
-                    "    (Bug::{bug:?}, {seed}, \"{}\"), // step {step}: {}",
-                    broken.invariant, broken.what
-                )
+                let what: String = broken.what.chars().take(120).collect();
+                format!("| `{bug:?}` | {seed} | {} | step {step}: {what} |", broken.invariant)
             }
             None => {
                 lost.push(bug);
