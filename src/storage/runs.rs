@@ -113,6 +113,9 @@ pub(crate) struct Runs {
     sealed: RwLock<BTreeMap<u64, Sealed>>,
     /// One filter for each group of generations that has ids of that kind (those that expire; those kept for ever).
     filters: [RwLock<BTreeMap<u64, Arc<Filter>>>; 2],
+    /// Every generation below this one has been sealed. The filter of a group that reaches past it may hold ids of a run that is being
+    /// written, whose generation is not answered from yet.
+    sealed_below: AtomicU64,
     /// The generation in which an id was found last: a file that is sent again comes in order.
     hint: AtomicU64,
     /// Rows read to answer for an id.
@@ -128,6 +131,7 @@ impl Runs {
             bits,
             sealed: RwLock::default(),
             filters: [RwLock::default(), RwLock::default()],
+            sealed_below: AtomicU64::new(0),
             hint: AtomicU64::new(0),
             id_reads: AtomicU64::new(0),
         }
@@ -141,7 +145,7 @@ impl Runs {
                     self.refill(database, kind, number)?;
                 }
             }
-            self.sealed.write().insert(number, sealed);
+            self.add(number, sealed);
         }
         Ok(())
     }
@@ -192,6 +196,7 @@ impl Runs {
     /// A generation's runs are durable, and its ids are in the filters: from now on it is answered from them.
     pub(crate) fn add(&self, number: u64, sealed: Sealed) {
         self.sealed.write().insert(number, sealed);
+        self.sealed_below.fetch_max(number + 1, Ordering::Relaxed);
     }
 
     /// A fact that has an id with this hash, looked for first where one was found last: a file that is sent again comes in order.
@@ -337,6 +342,10 @@ impl Runs {
             Some(sealed) => all.insert(number, sealed),
             None => all.remove(&number),
         };
+        // Until the last generation of a group is sealed, its filter may have what no sealed one has yet.
+        if self.sealed_below.load(Ordering::Relaxed) < (number / GROUP + 1) * GROUP {
+            return;
+        }
         for (kind, filters) in self.filters.iter().enumerate() {
             let mut group = all.range(number / GROUP * GROUP..(number / GROUP + 1) * GROUP);
             if !group.any(|(_, sealed)| if kind == 0 { sealed.ids > 0 } else { sealed.forever > 0 }) {

@@ -71,3 +71,35 @@ fn a_million_ids_are_known_and_a_new_one_hardly_reads_the_disk() {
         assert_eq!(runs.filter_bytes() as u64, 3 * (GENERATIONS << BITS));
     }
 }
+
+/// A generation is sealed portion by portion, and an older one may lose its ids meanwhile.
+#[test]
+fn ids_that_are_being_sealed_are_known_though_all_before_them_are_forgotten() {
+    let disk = Arc::new(Disk::default());
+    let store = store_on(&disk);
+    let runs = Runs::new(BITS);
+    let sealed = |ids| Sealed {
+        newest: Time(0),
+        ids,
+        forever: 0,
+        facts: true,
+    };
+    let seal = |generation: u64, between: &dyn Fn()| {
+        let pairs: Pairs = vec![(id(generation), 0)];
+        let puts = rows_of(Kind::Ids, generation, &pairs).map(|(key, row)| Put::Run(key, Some(row)));
+        rows::write(store.journal(), puts.collect()).unwrap();
+        runs.filter_in(Kind::Ids, generation, &pairs);
+        between();
+        runs.add(generation, sealed(1));
+    };
+    seal(0, &|| {});
+    seal(1, &|| runs.change(0, Some(sealed(0))));
+    let database = &store.shared.database;
+    assert_eq!(runs.newest(database, id(1), u64::MAX), Ok(Some(1 << BITS)));
+    // A group that is past altogether takes no memory.
+    (2..=GROUP).for_each(|generation| seal(generation, &|| {}));
+    let before = runs.filter_bytes();
+    (1..GROUP).for_each(|generation| runs.change(generation, Some(sealed(0))));
+    assert!(runs.filter_bytes() < before);
+    assert_eq!(runs.newest(database, id(GROUP), u64::MAX), Ok(Some(GROUP << BITS)));
+}
