@@ -14,8 +14,6 @@ pub enum Bug {
     CommitWithoutSync,
     /// Journal: a commit that failed is answered as done.
     FailureAnsweredDone,
-    /// Journal: a store that failed is not opened anew when the disk works again.
-    NotReopened,
     /// Disk: what a failed sync left in doubt is taken for durable, since it can be read.
     UnsyncedTrusted,
     /// Opening: redb's pages are not checked, however small the file is.

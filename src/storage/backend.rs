@@ -17,6 +17,8 @@ use redb::backends::FileBackend;
 
 use crate::planted::{self, Bug};
 
+use super::database::is_full;
+
 /// Makes the backend anew each time the store is opened or reopened.
 pub type Backends = Arc<dyn Fn() -> io::Result<Box<dyn StorageBackend>> + Send + Sync>;
 
@@ -28,6 +30,9 @@ pub type Backends = Arc<dyn Fn() -> io::Result<Box<dyn StorageBackend>> + Send +
 /// other tables in the same transaction stayed in doubt, and one such page makes the whole file unreadable after a power cut.)
 #[derive(Debug, Default)]
 pub(crate) struct Unsynced(Mutex<BTreeMap<u64, u64>>);
+
+/// Bytes that a disk has room for, or not.
+const BLOCK: usize = 4_096;
 
 impl Unsynced {
     fn written(&self, offset: u64, length: usize) {
@@ -48,7 +53,13 @@ impl Unsynced {
             let length = end.saturating_sub(*offset).min(*length);
             let mut bytes = vec![0; length as usize];
             file.read(*offset, &mut bytes)?;
-            file.write(*offset, &bytes)?;
+            for (block, at) in bytes.chunks(BLOCK).zip((*offset..).step_by(BLOCK)) {
+                match file.write(at, block) {
+                    // What a full disk has no room for, and reads as nothing, was never written: there is nothing to lose.
+                    Err(error) if is_full(&error) && block.iter().all(|byte| *byte == 0) => {}
+                    written => written?,
+                }
+            }
         }
         file.sync_data()?;
         parts.clear();

