@@ -22,7 +22,8 @@ use rdkafka::{ClientContext, Message as _, Offset, TopicPartitionList};
 use crate::actors::node::Node;
 use crate::storage::append::Position;
 
-use super::client::Heard;
+use super::client::{Broker, Heard};
+use super::damage;
 use super::gauge::InGauge;
 use super::place::{Places, Sight};
 use super::taken::print;
@@ -42,7 +43,9 @@ pub(super) struct Assigned {
     places: Mutex<Places>,
     /// Topics whose id has changed, to be begun anew by the thread that polls.
     anew: Mutex<BTreeSet<String>>,
-    /// The client has met records that it could not read.
+    /// The client complains of records that it cannot read.
+    complained: AtomicBool,
+    /// Records that cannot be read were passed over, and no message behind them has come yet.
     unread: AtomicBool,
     /// Since when the message before some place is waited for.
     since: Mutex<Option<Instant>>,
@@ -56,6 +59,7 @@ impl Assigned {
             gauges,
             places: Mutex::default(),
             anew: Mutex::default(),
+            complained: AtomicBool::new(false),
             unread: AtomicBool::new(false),
             since: Mutex::default(),
         }
@@ -130,7 +134,10 @@ impl Assigned {
     }
 
     /// Looks for what no message tells: topics that ended before the place or changed their ids. Called between two batches.
-    pub(super) fn mind(&self, consumer: &BaseConsumer<Assigned>) {
+    pub(super) fn mind(&self, consumer: &BaseConsumer<Assigned>, broker: &Broker) {
+        if self.complained.swap(false, Ordering::Relaxed) {
+            self.pass_damage(consumer, broker);
+        }
         let changed = std::mem::take(&mut *self.anew.lock());
         for topic in changed {
             let partitions = self.places.lock().made_anew(&topic);
@@ -162,8 +169,39 @@ impl Assigned {
 
     /// The client could not read some records.
     pub(super) fn damaged(&self, words: &str) {
-        self.unread.store(true, Ordering::Relaxed);
+        self.complained.store(true, Ordering::Relaxed);
         self.heard.line.waits(&format!("{words}: records of the broker are damaged"));
+    }
+
+    /// Goes on behind the batches that the client cannot read; what comes next shows the gap, and makes it a dead letter.
+    fn pass_damage(&self, consumer: &BaseConsumer<Assigned>, broker: &Broker) {
+        let Ok(list) = consumer.assignment() else { return };
+        for one in list.elements() {
+            let Some((name, _)) = self.gauge(one.topic()) else { continue };
+            let partition = one.partition();
+            let next = self.places.lock().next(name, partition);
+            let Ok((low, high)) = consumer.fetch_watermarks(name, partition, PATIENCE) else {
+                continue;
+            };
+            let from = next.unwrap_or(low).max(low);
+            if from >= high {
+                continue;
+            }
+            let end = damage::end(broker, name, partition, from).unwrap_or_else(|error| {
+                tracing::warn!(topic = %name, partition, from, %error, "where the damaged records end is not known yet; it is asked again");
+                None
+            });
+            if let Some(end) = end {
+                tracing::error!(topic = %name, partition, from, to = end, "records of the broker are damaged: those behind them are taken");
+                if next.is_none() {
+                    self.places.lock().assign(name, partition, from, 0);
+                }
+                self.unread.store(true, Ordering::Relaxed);
+                if let Err(error) = consumer.seek(name, partition, Offset::Offset(end), PATIENCE) {
+                    tracing::error!(topic = %name, partition, %error, "what lies behind the damaged records could not be reached; it is tried again");
+                }
+            }
+        }
     }
 
     fn begin_anew(&self, consumer: &BaseConsumer<Assigned>, topic: &str, partitions: &[i32], gauge: &InGauge) {

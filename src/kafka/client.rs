@@ -11,6 +11,7 @@ use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use super::damage::is_damage;
 use super::gauge::Line;
 
 /// Who the node is to the broker.
@@ -172,6 +173,10 @@ impl ClientContext for Heard {
     fn error(&self, error: KafkaError, reason: &str) {
         // That no broker is left says less than what each of them had said before.
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) && self.line.is_waiting() {
+            return;
+        }
+        // Repeated until the consumer goes on behind them, by whom it is told once.
+        if is_damage(&error) {
             return;
         }
         self.line.waits(&format!("{}: {}", code(&error), once(reason)));

@@ -24,6 +24,7 @@ use crate::storage::append::Position;
 use super::In;
 use super::assigned::Assigned;
 use super::client::{Broker, Heard, Trouble, code};
+use super::damage::is_damage;
 use super::gauge::{InGauge, Line};
 use super::part::Stop;
 use super::place::Sight;
@@ -121,7 +122,7 @@ impl Consumer {
     fn consume(&self, stop: &Stop) -> Result<(), Trouble> {
         let consumer = self.open()?;
         while !stop.now() {
-            consumer.context().mind(&consumer);
+            consumer.context().mind(&consumer, &self.broker);
             let batch = Arc::new(self.gather(&consumer));
             if batch.len() == 0 {
                 continue;
@@ -190,7 +191,7 @@ impl Consumer {
         let words = code(error);
         match error.rdkafka_error_code() {
             // It goes on behind them; the next message shows how many there were.
-            Some(Code::BadMessage | Code::BadCompression | Code::InvalidMessage) => consumer.context().damaged(&words),
+            _ if is_damage(error) => consumer.context().damaged(&words),
             // Said by the client while it looks for its place, and mended by it.
             Some(Code::PartitionEOF | Code::NoError) => {}
             Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => {

@@ -13,6 +13,7 @@ pub mod check;
 mod client;
 mod cloud;
 mod consumer;
+mod damage;
 mod facts;
 mod flight;
 mod gauge;

@@ -95,6 +95,11 @@ impl Places {
         waiting.map(|(key, _)| key.clone()).collect()
     }
 
+    /// The offset that comes next; `None`: nothing has been seen of the partition.
+    pub(super) fn next(&self, topic: &Arc<str>, partition: i32) -> Option<i64> {
+        self.known.get(&(topic.clone(), partition)).map(|place| place.next)
+    }
+
     /// What the bounds of a partition that waits say: whether its topic is another one, which ends before the place. A client that
     /// was sent there waits for a message that nobody may ever send, and sees none of those before it.
     pub(super) fn ends_before(&mut self, topic: &Arc<str>, partition: i32, low: i64, high: i64) -> bool {
