@@ -10,6 +10,7 @@ mod transfer;
 mod turn;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::House;
@@ -139,6 +140,16 @@ async fn basket(node: &Node, id: &str, command: BasketCommand) -> Result<State, 
         CommandError::Refused(refusal) => refusal,
         CommandError::Dead { letter, error } => Refusal::new(Code::InternalError, format!("{letter}: {error}")),
     })
+}
+
+/// Blocks a decider until the test lets it go. The runtime hears of it, or the actors that wait on the decider's worker would wait
+/// with it: those that have yielded there are nobody else's to take over.
+fn wait_for(gate: &AtomicBool) {
+    tokio::task::block_in_place(|| {
+        while !gate.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
 }
 
 /// Waits for something that the node does by itself; panics when it does not come.

@@ -13,9 +13,7 @@ static LET_GO: AtomicBool = AtomicBool::new(false);
 fn is_slow(stock: Option<&Stock>, event: &Event, voided: Voided<'_>, ctx: &Context<'_>) -> Decision {
     if event.origin.document.as_deref() == Some("slow") {
         ENTERED.store(true, Ordering::SeqCst);
-        while !LET_GO.load(Ordering::SeqCst) {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        wait_for(&LET_GO);
     }
     stock::decide(stock, event, voided, ctx)
 }
@@ -90,9 +88,7 @@ static GO: AtomicBool = AtomicBool::new(false);
 fn is_held_up(stock: Option<&Stock>, event: &Event, voided: Voided<'_>, ctx: &Context<'_>) -> Decision {
     if event.origin.document.as_deref() == Some("slow") {
         HELD_UP.store(true, Ordering::SeqCst);
-        while !GO.load(Ordering::SeqCst) {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        wait_for(&GO);
     }
     stock::decide(stock, event, voided, ctx)
 }

@@ -9,13 +9,6 @@ fn poisoned(mut event: Event) -> Event {
     event
 }
 
-/// Blocks the decider of one test until the test lets it go.
-fn wait_for(gate: &AtomicBool) {
-    while !gate.load(Ordering::SeqCst) {
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
-}
-
 static TOLD: AtomicBool = AtomicBool::new(false);
 
 fn is_told_late(stock: Option<&Stock>, event: &Event, voided: Voided<'_>, ctx: &Context<'_>) -> Decision {
