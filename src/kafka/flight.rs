@@ -129,6 +129,8 @@ impl Sender {
         let mut settings = broker.settings()?;
         settings
             .set("enable.idempotence", "true")
+            // A batch that is refused for good ends the client: what lies behind it must not be delivered ahead of it.
+            .set("enable.gapless.guarantee", "true")
             // The outbox owns the retrying: a message waits for its broker as long as it takes, in its order.
             .set("message.timeout.ms", "0")
             // Fewer and larger batches cost the broker and the node less; a light event has 50 ms.
