@@ -47,11 +47,11 @@ micro: setup ## the steps of one event timed one by one, and their instructions 
 	@scripts/instructions.sh || [ $$? = 2 ]
 
 fmt: setup ## write every source as rustfmt has it
-	cargo fmt
+	cargo fmt --all
 
 lint: setup ## format, clippy, licences and advisories, without the tests
-	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo fmt --all --check
+	cargo clippy --locked -p shelfd -p bare_loop --all-targets -- -D warnings
 	scripts/deny.sh || [ $$? = 2 ]
 
 build: setup ## the release binary, target/release/shelfd

@@ -29,7 +29,7 @@ esac
 
 binaries=${BENCH_BINARIES:-target/release}
 shelfd=$binaries/shelfd
-bare_loop=$binaries/examples/bare_loop
+bare_loop=$binaries/bare_loop
 out=target/bench
 if [ "$mode" = soak ] || { [ "$mode" = report ] && [ "${2:-}" = soak ]; }; then out=target/bench/soak; fi
 if [ "$mode" = report ]; then
@@ -38,7 +38,7 @@ if [ "$mode" = report ]; then
     exec "$shelfd" bench --report "$out" "$@"
 fi
 if [ -z "${BENCH_BINARIES:-}" ]; then
-    cargo build --release --locked --bin shelfd --example bare_loop
+    cargo build --release --locked -p shelfd -p bare_loop
 fi
 
 stores=$out/stores

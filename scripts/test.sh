@@ -46,8 +46,8 @@ instructions() {
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
 tests() { cargo test --locked --no-fail-fast --lib --bins --tests 2>&1 | tee "$log"; }
 
-step format cargo fmt --check
-step clippy cargo clippy --locked --all-targets --quiet -- -D warnings
+step format cargo fmt --all --check
+step clippy cargo clippy --locked -p shelfd -p bare_loop --all-targets --quiet -- -D warnings
 step dependencies deny
 step tests tests
 step instructions instructions

@@ -8,7 +8,7 @@
 //! Rejected: a loop without JSON or without the mutex. It would be faster, and would be the ceiling of something else.
 //!
 //! ```text
-//! cargo run --release --example bare_loop -- DIRECTORY [ADDRESS]
+//! cargo run --release -p bare_loop -- DIRECTORY [ADDRESS]
 //! shelfd bench --url http://ADDRESS --subject 'bare loop'
 //! ```
 
