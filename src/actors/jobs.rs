@@ -62,8 +62,14 @@ fn retention(shared: &Shared) -> Step {
 /// Reads only: a disk that fails is looked at again with the next step.
 fn auditor(shared: &Shared) -> Step {
     let mut auditor = shared.store.auditor(shared.findings.clone(), shared.tuning.audit_rest_ms);
+    let mut seen = shared.store.view().durable_seq();
     Box::new(move |shared| {
         let facts = (shared.tuning.audit_facts_per_s / AUDITS_A_SECOND).max(1);
+        // What has come since the last step is taken off: the processor belongs to those who wait for an answer. A tenth is left, so
+        // that a round ends also under a load that never ends.
+        let durable = shared.store.view().durable_seq();
+        let came = u32::try_from(durable.saturating_sub(std::mem::replace(&mut seen, durable))).unwrap_or(u32::MAX);
+        let facts = facts.saturating_sub(came).max(facts.div_ceil(10));
         if let Err(error) = auditor.step(facts, shared.clock.now()) {
             tracing::debug!(%error, "the auditor waits for the store");
         }

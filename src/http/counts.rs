@@ -1,4 +1,4 @@
-//! How many requests each route has answered, and how long they took.
+//! How many requests each route has answered, and how long they took; how many events have had each verdict.
 //!
 //! Handles are looked up once per thread and kept: the metrics registry hashes a key of four texts under a lock, which cost as
 //! much as judging a sale. What is kept is bounded by routes × methods × statuses.
@@ -12,6 +12,7 @@ use metrics::{Counter, Histogram};
 thread_local! {
     /// In a list: there are a few dozen routes, and to hash the name of one costs more than to find it.
     static ROUTES: RefCell<Vec<(Box<str>, Counts)>> = const { RefCell::new(Vec::new()) };
+    static VERDICTS: RefCell<Vec<(&'static str, Counter)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// What one thread has counted of one route.
@@ -53,5 +54,17 @@ pub(super) fn count(route: &str, method: &Method, status: StatusCode, took: Dura
         });
         counts.requests[at].1.increment(1);
         counts.seconds.record(took.as_secs_f64());
+    });
+}
+
+/// So many events have had this verdict.
+pub(super) fn verdicts(word: &'static str, n: u64) {
+    VERDICTS.with_borrow_mut(|verdicts| {
+        let known = verdicts.iter().position(|(known, _)| *known == word);
+        let at = known.unwrap_or_else(|| {
+            verdicts.push((word, metrics::counter!("shelfd_events_total", "verdict" => word)));
+            verdicts.len() - 1
+        });
+        verdicts[at].1.increment(n);
     });
 }

@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use bytes::Bytes;
 
 use super::Door;
+use super::counts;
 use super::described::{EventBody, ReportBody, VerdictsBody};
 use super::edge::{Trace, asks_for};
 use super::error::{Answer, Problem, dead_letter};
@@ -320,7 +321,7 @@ impl Tally {
 impl Drop for Tally {
     fn drop(&mut self) {
         for (word, n) in &self.0 {
-            metrics::counter!("shelfd_events_total", "verdict" => *word).increment(*n);
+            counts::verdicts(word, *n);
         }
     }
 }

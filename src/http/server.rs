@@ -4,6 +4,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -111,6 +112,22 @@ pub(super) async fn stopped(shutdown: &mut watch::Receiver<bool>) {
     let _ = shutdown.wait_for(|stop| *stop).await;
 }
 
+/// As [`stopped`], for a task that is polled with every byte of its connection: to ask the channel again takes a lock, so it is asked
+/// once, and again when it has something new or is to wake somebody else.
+fn told(mut shutdown: watch::Receiver<bool>) -> impl Future<Output = ()> {
+    let glance = shutdown.clone();
+    let mut waits = Box::pin(async move { stopped(&mut shutdown).await });
+    let mut wakes: Option<Waker> = None;
+    std::future::poll_fn(move |cx| {
+        let waiting = wakes.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        if waiting && matches!(glance.has_changed(), Ok(false)) {
+            return Poll::Pending;
+        }
+        wakes = Some(cx.waker().clone());
+        waits.as_mut().poll(cx)
+    })
+}
+
 fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -137,7 +154,7 @@ async fn connection(
     front: Arc<Front>,
     options: Arc<HttpOptions>,
     builder: Arc<auto::Builder<TokioExecutor>>,
-    mut shutdown: watch::Receiver<bool>,
+    shutdown: watch::Receiver<bool>,
 ) {
     let open = metrics::gauge!("shelfd_http_connections");
     open.increment(1.0);
@@ -160,6 +177,7 @@ async fn connection(
     let idle_at = || activity.idle_at(options.header_timeout, options.idle_timeout);
     let mut idle = std::pin::pin!(sleep_until(idle_at()));
     let mut stopping = false;
+    let mut told = std::pin::pin!(told(shutdown));
     loop {
         // Looked at after the connection each time: half a head brings the end nearer, whole ones only put it off.
         let over = std::future::poll_fn(|cx| {
@@ -177,7 +195,7 @@ async fn connection(
                 }
                 break;
             }
-            () = stopped(&mut shutdown), if !stopping => {
+            () = told.as_mut(), if !stopping => {
                 stopping = true;
                 serving.as_mut().graceful_shutdown();
             }
