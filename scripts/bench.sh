@@ -217,7 +217,7 @@ full)
     once 'memory, 100,000 SKUs asleep' 5 --probe memory --skus 100000 --goal 'at_rest <= 120'
     once 'memory, 20,000 of 100,000 SKUs awake' 5 --probe memory --skus 100000 --awake 20000 --goal 'settled <= 300'
     once '10 million remembered ids' 300 --probe ids "${batch[@]}" --enough 10000000 \
-        --goal 'ids_cost <= 100' --goal 'longest_wait <= 5'
+        --goal 'ids_cost <= 100' --goal 'longest_growth <= 5'
     kafka 1000000 10000000
     ;;
 soak)

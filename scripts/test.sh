@@ -17,6 +17,8 @@ step() {
     printf '== %s: %d s\n' "$name" $((SECONDS - begin))
 }
 
+# Deaths are planted by the thousand, and each would have its trace written out.
+export RUST_BACKTRACE=0
 mkdir -p target
 log=$PWD/target/test.log
 export SHELFD_TEST_TALLY=$PWD/target/test.tally

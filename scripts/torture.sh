@@ -48,6 +48,8 @@ for name in "${wanted[@]}"; do
     printf '%s\n' "${stages[@]}" | grep -q "^$name|" || { echo "torture: there is no $name; --list names them all" >&2; exit 64; }
 done
 
+# Deaths are planted by the thousand, and each would have its trace written out.
+export RUST_BACKTRACE=0
 unset SHELFD_TORTURE
 if [ "$short" = 0 ]; then export SHELFD_TORTURE=50; fi
 scripts/setup.sh broker clock || exit 1
@@ -81,7 +83,7 @@ run() {
     local log=$1
     shift
     ${CARGO:-cargo} test --locked --quiet "${target[@]}" -- --exact "$@" --nocapture --test-threads "${RUST_TEST_THREADS:-2}" 2>&1 |
-        tee "$log" | grep --line-buffered -aE '^torture: |: [0-9]+ cases in |^test .*FAILED|panicked at|^error' &
+        tee "$log" | grep --line-buffered -aE '^torture: |: [0-9]+ cases in |^test .*FAILED|^error' &
     local reader=$!
     while kill -0 "$reader" 2>/dev/null; do
         wait "$reader"

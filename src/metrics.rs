@@ -23,6 +23,7 @@ pub fn observe(node: &Node) {
     gauge!("shelfd_epoch").set(shared.journal.epoch() as f64);
     let awake = shared.counters.awake.load(std::sync::atomic::Ordering::Relaxed);
     counter!("shelfd_clocks_ahead_total").absolute(read(&shared.counters.clocks_ahead));
+    gauge!("shelfd_ids_growth_max_seconds").set(view.longest_growth_us() as f64 / 1e6);
     gauge!("shelfd_skus_awake").set(f64::from(awake));
     for (actor, deaths) in [
         ("sku", read(&shared.counters.sku_deaths)),

@@ -228,6 +228,13 @@ pub const METRICS: &[Metric] = &[
     ),
     metric("shelfd_ids_remembered", Gauge, Unit::Count, &[], "Event ids remembered."),
     metric(
+        "shelfd_ids_growth_max_seconds",
+        Gauge,
+        Unit::Seconds,
+        &[],
+        "The longest that a commit has waited for room for more remembered ids since the start.",
+    ),
+    metric(
         "shelfd_id_disk_reads_total",
         Counter,
         Unit::Count,

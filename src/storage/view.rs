@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
@@ -66,6 +67,8 @@ pub struct View {
     letters: RwLock<BTreeMap<u64, (DeadLetter, u64)>>,
     pub(crate) live: ArcSwap<Vec<Arc<Generation>>>,
     generation_bits: u32,
+    /// The longest that a fold has waited for room for more ids, in microseconds.
+    longest_growth_us: AtomicU64,
     durable: AtomicU64,
     changes: AtomicU64,
     pub(crate) dirty: Mutex<Dirty>,
@@ -84,6 +87,7 @@ impl View {
             letters: RwLock::default(),
             live: ArcSwap::from_pointee(vec![Arc::new(Generation::new(first_live, generation_bits))]),
             generation_bits,
+            longest_growth_us: AtomicU64::new(0),
             durable: AtomicU64::new(0),
             changes: AtomicU64::new(0),
             dirty: Mutex::default(),
@@ -98,6 +102,11 @@ impl View {
     /// The sequence of the newest durable fact; 0: none.
     pub fn durable_seq(&self) -> u64 {
         self.durable.load(Ordering::Acquire)
+    }
+
+    /// The longest that a commit has waited for room for more remembered ids since the start, in microseconds.
+    pub fn longest_growth_us(&self) -> u64 {
+        self.longest_growth_us.load(Ordering::Relaxed)
     }
 
     /// Rises with every change of the view; equal numbers, equal view.
@@ -244,7 +253,10 @@ impl View {
         match live.iter().rev().find(|generation| generation.number <= number) {
             Some(generation) if generation.number == number => Some(Arc::clone(generation)),
             Some(_) => {
+                let began = Instant::now();
                 let new = Arc::new(Generation::new(number, self.generation_bits));
+                let took = began.elapsed().as_micros() as u64;
+                self.longest_growth_us.fetch_max(took, Ordering::Relaxed);
                 // The sealer may drop an old one at the same time.
                 self.live.rcu(|live| {
                     let mut longer = Vec::clone(live);

@@ -75,6 +75,7 @@ impl Bench<'_> {
         };
         let run = measure::measure(self.args, plan, Some(self.node.pid())).await?;
         let fed = self.resident_mib()?;
+        let growth = self.metric("shelfd_ids_growth_max_seconds").await? * 1_000.0;
         self.start_again().await?;
         tokio::time::sleep(SETTLE).await;
         let ids = self.metric("shelfd_ids_remembered").await?;
@@ -85,6 +86,7 @@ impl Bench<'_> {
             Gauge::new("at_rest", rest, "MiB"),
             Gauge::new("ids_cost", rest - base, "MiB"),
             Gauge::new("while_fed", fed, "MiB"),
+            Gauge::new("longest_growth", growth, "ms"),
             Gauge::new("longest_wait", stall, "ms"),
         ]);
         self.run.gauges.extend(run.gauges);
