@@ -21,6 +21,7 @@ use crate::domain::fact::Fact;
 use crate::domain::units::Time;
 use parking_lot::Mutex;
 
+use super::append::Folded;
 use super::backend::Backends;
 use super::codec::Stored;
 use super::cursor::Cursors;
@@ -102,6 +103,14 @@ pub(crate) struct Shared {
     journal_floor: AtomicU64,
 }
 
+/// Facts of the journal on their way into the view, with the sequence after them.
+enum Page {
+    /// As they were read.
+    Stored(u64, Vec<Stored>),
+    /// And what each does to the view.
+    Described(u64, Vec<Folded>),
+}
+
 /// Rows read in one transaction while replaying.
 const ROWS_A_PAGE: usize = 256;
 
@@ -111,10 +120,21 @@ impl Shared {
         let mut count = 0;
         let mut end = from.max(1);
         // One thread reads and decodes, this one folds: a fact's place is its place in the journal.
-        let read = |send: &mut dyn FnMut((u64, Vec<Stored>)) -> bool| self.read_all(from.max(1), send);
-        workers::ahead(read, |(next, facts)| {
-            count += facts.len() as u64;
-            facts.into_iter().for_each(|stored| self.view.fold_stored(stored));
+        let read =
+            |send: &mut dyn FnMut(Page) -> bool| self.read_all(from.max(1), &mut |(next, facts)| send(Page::Stored(next, facts)));
+        let described = |facts: Vec<Stored>| facts.into_iter().map(|stored| self.view.folded(stored)).collect();
+        let help = |page| match page {
+            Page::Stored(next, facts) => Page::Described(next, described(facts)),
+            described => described,
+        };
+        workers::ahead(read, help, |page| {
+            let (next, facts) = match page {
+                Page::Stored(next, facts) => (next, described(facts)),
+                Page::Described(next, facts) => (next, facts),
+            };
+            let many = facts.len() as u64;
+            self.view.fold_all(facts.into_iter(), next - many);
+            count += many;
             end = next;
             Ok(())
         })?;

@@ -288,7 +288,7 @@ fn origin(reader: &mut Reader<'_>) -> Result<Origin, Corrupt> {
     let (actor, reason, document, trace, extensions) = (optional(0)?, optional(1)?, optional(2)?, optional(3)?, optional(4)?);
     let trace = match present & SHORT_TRACE {
         0 => trace.map(Into::into),
-        _ => Some(long_trace(reader.take(SHORT_TRACE_BYTES, "trace")?).into()),
+        _ => Some(long_trace(reader.take(SHORT_TRACE_BYTES, "trace")?)),
     };
     Ok(Origin {
         source,

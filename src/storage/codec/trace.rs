@@ -1,17 +1,21 @@
 //! A `traceparent` of W3C Trace Context, version 00 (`00-<32 hex>-<16 hex>-<2 hex>`), as the 25 bytes that it stands for: a batch
 //! writes the same 55 letters into a thousand facts.
 
+use std::sync::Arc;
+
 /// How many bytes the three numbers have together.
 pub(super) const SHORT_TRACE_BYTES: usize = 25;
 /// Where its three numbers stand in the text, and how many bytes each has.
 const TRACE_PARTS: [(usize, usize); 3] = [(3, 16), (36, 8), (53, 1)];
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// The value of each hexadecimal digit; [`NO_DIGIT`] for all other bytes.
 const DIGITS: [u8; 256] = {
     let mut digits = [NO_DIGIT; 256];
     let mut value = 0;
     while value < 16 {
-        digits[b"0123456789abcdef"[value as usize] as usize] = value;
+        digits[HEX[value as usize] as usize] = value;
         value += 1;
     }
     digits
@@ -37,18 +41,15 @@ pub(super) fn short_trace(text: &str) -> Option<[u8; SHORT_TRACE_BYTES]> {
     (seen < 16).then_some(short)
 }
 
-/// The text of those numbers.
-pub(super) fn long_trace(short: &[u8]) -> String {
-    let mut text = String::with_capacity(55);
-    let mut rest = short;
-    text.push_str("00");
-    for (_, bytes) in TRACE_PARTS {
-        let (part, after) = rest.split_at(bytes.min(rest.len()));
-        rest = after;
-        text.push('-');
-        for byte in part {
-            text.extend([byte >> 4, byte & 15].map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])));
+/// The text of those numbers; made in place, since every fact that is read back has one.
+pub(super) fn long_trace(short: &[u8]) -> Arc<str> {
+    let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+    let mut short = short.iter();
+    for (from, bytes) in TRACE_PARTS {
+        for (pair, byte) in text[from..from + 2 * bytes].chunks_exact_mut(2).zip(&mut short) {
+            pair[0] = HEX[usize::from(byte >> 4)];
+            pair[1] = HEX[usize::from(byte & 15)];
         }
     }
-    text
+    String::from_utf8_lossy(&text).into()
 }

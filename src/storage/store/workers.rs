@@ -4,7 +4,7 @@
 //! are read in order anyway.
 
 use std::num::NonZero;
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, TrySendError, sync_channel};
 use std::thread;
 
 use parking_lot::Mutex;
@@ -57,9 +57,11 @@ pub(super) fn spread<P: Send>(
 }
 
 /// Has `read` run on a thread of its own, as far ahead as a few pages, and hands its pages out in order. `take` is given the
-/// pages; its error ends the reading.
+/// pages; its error ends the reading. When `take` has fallen behind by all those pages, the reader does `help`'s part of its work
+/// on the next one, in place of waiting: which of the two has more to do is not the same for all journals.
 pub(super) fn ahead<P: Send>(
     read: impl FnOnce(&mut dyn FnMut(P) -> bool) -> Result<(), ReadError> + Send,
+    help: impl Fn(P) -> P + Send,
     mut take: impl FnMut(P) -> Result<(), ReadError>,
 ) -> Result<(), ReadError> {
     if host::one_thread() {
@@ -72,7 +74,11 @@ pub(super) fn ahead<P: Send>(
     }
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(AHEAD);
-        let reader = scope.spawn(move || read(&mut |page| sender.send(page).is_ok()));
+        let send = move |page| match sender.try_send(page) {
+            Err(TrySendError::Full(page)) => sender.send(help(page)).is_ok(),
+            sent => sent.is_ok(),
+        };
+        let reader = scope.spawn(move || read(&mut |page| send(page)));
         let taken = drain(receiver, &mut take);
         let read = match reader.join() {
             Ok(read) => read,
@@ -115,18 +121,47 @@ mod tests {
     }
 
     #[test]
+    fn a_reader_that_is_far_ahead_helps() {
+        let helped = AtomicU64::new(0);
+        let read = |send: &mut dyn FnMut(u64) -> bool| {
+            (0..100).take_while(|page| send(*page)).count();
+            Ok(())
+        };
+        let help = |page| {
+            helped.fetch_add(1, Ordering::Relaxed);
+            page
+        };
+        let mut first = true;
+        let taken = ahead(read, help, |_| {
+            // The first page is kept until nothing more fits: from then on the reader has time.
+            while first && helped.load(Ordering::Relaxed) == 0 {
+                thread::yield_now();
+            }
+            first = false;
+            Ok(())
+        });
+        assert_eq!(taken, Ok(()));
+        assert!(helped.load(Ordering::Relaxed) > 0);
+    }
+
+    #[test]
     fn pages_read_ahead_come_in_order_and_an_error_ends_the_reading() {
         let mut taken = Vec::new();
         let read = |send: &mut dyn FnMut(u64) -> bool| {
             let sent = (0..100).take_while(|page| send(*page)).count();
             if sent == 100 { Err(bad()) } else { Ok(()) }
         };
-        let all = ahead(read, |page| {
-            taken.push(page);
-            Ok(())
-        });
+        let all = ahead(
+            read,
+            |page| page,
+            |page| {
+                taken.push(page);
+                Ok(())
+            },
+        );
         assert_eq!((all, taken), (Err(bad()), (0..100).collect()));
-        let stopped = ahead(read, |page| if page == 3 { Err(ReadError::Unavailable) } else { Ok(()) });
+        let third = |page| if page == 3 { Err(ReadError::Unavailable) } else { Ok(()) };
+        let stopped = ahead(read, |page| page, third);
         assert_eq!(stopped, Err(ReadError::Unavailable));
     }
 }
