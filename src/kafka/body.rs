@@ -51,7 +51,9 @@ impl Sites {
 
 /// A JSON string.
 pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
-    if text.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\') {
+    // All bytes at once: looking for the first that needs an escape takes them one by one.
+    let plain = |b: u8| (b >= 0x20) & (b != b'"') & (b != b'\\');
+    if text.bytes().fold(true, |all, b| all & plain(b)) {
         out.push(b'"');
         out.extend_from_slice(text.as_bytes());
         out.push(b'"');
@@ -61,13 +63,19 @@ pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
     }
 }
 
+/// A member's name as it stands in the JSON: put together by the compiler, since a message has some fifty of them.
+macro_rules! name {
+    ($name:literal) => {
+        concat!("\"", $name, "\":")
+    };
+}
+
+/// The name of a member, by [`name`].
 fn put_name(out: &mut Vec<u8>, name: &str) {
     if !matches!(out.last(), Some(b'{')) {
         out.push(b',');
     }
-    out.push(b'"');
     out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":");
 }
 
 /// A whole number. By serde_json, which has digits ready: `write!` costs four times as much, and a message has a dozen of them.
@@ -78,6 +86,17 @@ fn put_whole(out: &mut Vec<u8>, number: impl serde::Serialize) {
 
 fn put_number(out: &mut Vec<u8>, name: &str, number: impl serde::Serialize) {
     put_name(out, name);
+    put_whole(out, number);
+}
+
+/// A number whose name is none of this file's.
+fn put_member(out: &mut Vec<u8>, name: &str, number: i64) {
+    if !matches!(out.last(), Some(b'{')) {
+        out.push(b',');
+    }
+    out.push(b'"');
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":");
     put_whole(out, number);
 }
 
@@ -169,9 +188,12 @@ fn put_flags(out: &mut Vec<u8>, stock: &Stock, today: Day) {
         ("at_risk", stock.claims.iter().any(|claim| claim.at_risk)),
         ("expired_stock", expired()),
     ];
-    put_list(out, "flags", flags.into_iter().filter(|(_, is)| *is), |out, (flag, _)| {
-        put_text(out, flag)
-    });
+    put_list(
+        out,
+        name!("flags"),
+        flags.into_iter().filter(|(_, is)| *is),
+        |out, (flag, _)| put_text(out, flag),
+    );
 }
 
 /// What may be promised per channel, at an instant.
@@ -185,7 +207,7 @@ pub(super) fn put_available(out: &mut Vec<u8>, site: &Site, stock: &Stock, now: 
 }
 
 fn put_figures<'c>(out: &mut Vec<u8>, figures: impl IntoIterator<Item = (&'c Id, i64)>) {
-    put_name(out, "available");
+    put_name(out, name!("available"));
     out.push(b'{');
     for (channel, units) in figures {
         if !matches!(out.last(), Some(b'{')) {
@@ -202,41 +224,44 @@ fn put_figures<'c>(out: &mut Vec<u8>, figures: impl IntoIterator<Item = (&'c Id,
 /// What begins every SKU: where, what, its unit, version and sequence.
 pub(super) fn put_head(out: &mut Vec<u8>, warehouse: &str, sku: &str, stock: &Stock, seq: u64) {
     out.push(b'{');
-    put_field(out, "warehouse", warehouse);
-    put_field(out, "sku", sku);
-    put_field(out, "unit", stock.unit.as_str());
-    put_number(out, "version", stock.version);
-    put_number(out, "seq", seq);
+    put_field(out, name!("warehouse"), warehouse);
+    put_field(out, name!("sku"), sku);
+    put_field(out, name!("unit"), stock.unit.as_str());
+    put_number(out, name!("version"), stock.version);
+    put_number(out, name!("seq"), seq);
 }
 
 /// The SKU after a fact, as the API shows it, and the fact.
 pub(super) fn put_updated(out: &mut Vec<u8>, site: &Site, sku: &str, stock: &Stock, fact: &Fact, after: &After) {
     let calendar = &site.calendar;
     put_head(out, fact.warehouse.as_str(), sku, stock, fact.seq);
-    put_name(out, "accounts");
+    put_name(out, name!("accounts"));
     out.push(b'{');
     for (account, units) in Account::ALL.into_iter().zip(after.accounts) {
-        put_number(out, account.as_str(), units);
+        put_member(out, account.as_str(), units);
     }
     out.push(b'}');
-    put_list(out, "lots", &stock.lots, |out, lot| {
+    put_list(out, name!("lots"), &stock.lots, |out, lot| {
         out.push(b'{');
-        put_field(out, "lot", lot.id.as_str());
-        put_day(out, "expires_on", lot.expires_on);
-        for (name, units) in ["sellable", "quarantine", "in_transit"].into_iter().zip(lot.inside) {
+        put_field(out, name!("lot"), lot.id.as_str());
+        put_day(out, name!("expires_on"), lot.expires_on);
+        for (name, units) in [name!("sellable"), name!("quarantine"), name!("in_transit")]
+            .into_iter()
+            .zip(lot.inside)
+        {
             put_number(out, name, units);
         }
-        put_time(out, "last_count", lot.last_count, calendar);
+        put_time(out, name!("last_count"), lot.last_count, calendar);
         out.push(b'}');
     });
-    put_number(out, "claimed", after.claimed);
-    put_number(out, "owed", after.owed);
+    put_number(out, name!("claimed"), after.claimed);
+    put_number(out, name!("owed"), after.owed);
     match after.per_channel() {
         Some(figures) => put_figures(out, figures),
         // A fact of a store that did not write it down: by the channels of now.
         None => put_available(out, site, stock, fact.recorded),
     }
-    put_time(out, "last_count", stock.last_count, calendar);
+    put_time(out, name!("last_count"), stock.last_count, calendar);
     put_flags(out, stock, calendar.day_of(fact.recorded));
     put_fact(out, fact, calendar);
     out.push(b'}');
@@ -244,31 +269,31 @@ pub(super) fn put_updated(out: &mut Vec<u8>, site: &Site, sku: &str, stock: &Sto
 
 /// What happened, by which event.
 fn put_fact(out: &mut Vec<u8>, fact: &Fact, calendar: &Calendar) {
-    put_name(out, "fact");
+    put_name(out, name!("fact"));
     out.push(b'{');
-    put_field(out, "what", &fact.what);
-    put_field(out, "verdict", fact.outcome.word());
-    put_field(out, "source", fact.origin.source.as_str());
-    put_field(out, "id", fact.origin.id.as_str());
-    put_time(out, "at", Some(fact.business), calendar);
-    put_time(out, "recorded_at", Some(fact.recorded), calendar);
+    put_field(out, name!("what"), &fact.what);
+    put_field(out, name!("verdict"), fact.outcome.word());
+    put_field(out, name!("source"), fact.origin.source.as_str());
+    put_field(out, name!("id"), fact.origin.id.as_str());
+    put_time(out, name!("at"), Some(fact.business), calendar);
+    put_time(out, name!("recorded_at"), Some(fact.recorded), calendar);
     let origin = &fact.origin;
     for (name, text) in [
-        ("actor", &origin.actor),
-        ("reason", &origin.reason),
-        ("document", &origin.document),
+        (name!("actor"), &origin.actor),
+        (name!("reason"), &origin.reason),
+        (name!("document"), &origin.document),
     ] {
         put_optional(out, name, text.as_deref());
     }
-    put_optional(out, "trace_id", origin.trace.as_deref().map(trace_id));
+    put_optional(out, name!("trace_id"), origin.trace.as_deref().map(trace_id));
     if let crate::domain::fact::Subject::Sku { changes, .. } = &fact.subject {
         let moves = changes.iter().filter(|change| matches!(change, Change::Move { .. }));
-        put_list(out, "moves", moves, put_move);
+        put_list(out, name!("moves"), moves, put_move);
     }
     if let Outcome::Applied { found, .. } = fact.outcome
         && found > 0
     {
-        put_number(out, "found", found);
+        put_number(out, name!("found"), found);
     }
     out.push(b'}');
 }
@@ -279,10 +304,10 @@ fn put_move(out: &mut Vec<u8>, change: &Change) {
     } = change
     {
         out.push(b'{');
-        put_field(out, "from", from.as_str());
-        put_field(out, "to", to.as_str());
-        put_field(out, "lot", lot.as_str());
-        put_number(out, "quantity", quantity);
+        put_field(out, name!("from"), from.as_str());
+        put_field(out, name!("to"), to.as_str());
+        put_field(out, name!("lot"), lot.as_str());
+        put_number(out, name!("quantity"), quantity);
         out.push(b'}');
     }
 }
@@ -304,28 +329,32 @@ pub(super) fn put_latest(out: &mut Vec<u8>, site: &Site, sku: &str, stock: &Stoc
 pub(super) fn put_reservation(out: &mut Vec<u8>, site: &Site, of: &Reservation, fact: &Fact) {
     let calendar = &site.calendar;
     out.push(b'{');
-    put_field(out, "id", of.id.as_str());
-    put_field(out, "warehouse", fact.warehouse.as_str());
-    put_field(out, "channel", of.channel.as_str());
-    put_field(out, "state", of.state.as_str());
-    put_number(out, "version", of.version);
-    put_number(out, "seq", fact.seq);
-    put_list(out, "lines", &of.lines, |out, line| {
+    put_field(out, name!("id"), of.id.as_str());
+    put_field(out, name!("warehouse"), fact.warehouse.as_str());
+    put_field(out, name!("channel"), of.channel.as_str());
+    put_field(out, name!("state"), of.state.as_str());
+    put_number(out, name!("version"), of.version);
+    put_number(out, name!("seq"), fact.seq);
+    put_list(out, name!("lines"), &of.lines, |out, line| {
         out.push(b'{');
-        put_field(out, "sku", line.sku.as_str());
-        for (name, units) in [("quantity", line.quantity), ("held", line.held), ("taken", line.taken)] {
+        put_field(out, name!("sku"), line.sku.as_str());
+        for (name, units) in [
+            (name!("quantity"), line.quantity),
+            (name!("held"), line.held),
+            (name!("taken"), line.taken),
+        ] {
             put_number(out, name, units);
         }
         match line.min_shelf_life_days {
-            Some(days) => put_number(out, "min_shelf_life_days", days),
-            None => put_optional(out, "min_shelf_life_days", None),
+            Some(days) => put_number(out, name!("min_shelf_life_days"), days),
+            None => put_optional(out, name!("min_shelf_life_days"), None),
         }
-        put_day(out, "good_until", line.good_until);
+        put_day(out, name!("good_until"), line.good_until);
         out.push(b'}');
     });
-    put_time(out, "created_at", Some(of.created), calendar);
-    put_time(out, "expires_at", of.expires, calendar);
-    put_time(out, "ended_at", of.end.as_ref().map(|end| end.at), calendar);
+    put_time(out, name!("created_at"), Some(of.created), calendar);
+    put_time(out, name!("expires_at"), of.expires, calendar);
+    put_time(out, name!("ended_at"), of.end.as_ref().map(|end| end.at), calendar);
     put_fact(out, fact, calendar);
     out.push(b'}');
 }
@@ -336,17 +365,17 @@ pub(super) fn put_drift(out: &mut Vec<u8>, site: &Site, sku: &str, version: u64,
         return false;
     };
     out.push(b'{');
-    put_field(out, "warehouse", fact.warehouse.as_str());
-    put_field(out, "sku", sku);
-    put_number(out, "version", version);
-    put_number(out, "seq", fact.seq);
-    put_field(out, "source", belief.source.as_str());
-    put_optional(out, "lot", belief.lot.as_ref().map(Id::as_str));
-    put_number(out, "believes", belief.believes);
-    put_number(out, "book", belief.book);
-    put_number(out, "difference", belief.believes.saturating_sub(belief.book));
-    put_time(out, "at", Some(belief.at), &site.calendar);
-    put_time(out, "since", belief.since, &site.calendar);
+    put_field(out, name!("warehouse"), fact.warehouse.as_str());
+    put_field(out, name!("sku"), sku);
+    put_number(out, name!("version"), version);
+    put_number(out, name!("seq"), fact.seq);
+    put_field(out, name!("source"), belief.source.as_str());
+    put_optional(out, name!("lot"), belief.lot.as_ref().map(Id::as_str));
+    put_number(out, name!("believes"), belief.believes);
+    put_number(out, name!("book"), belief.book);
+    put_number(out, name!("difference"), belief.believes.saturating_sub(belief.book));
+    put_time(out, name!("at"), Some(belief.at), &site.calendar);
+    put_time(out, name!("since"), belief.since, &site.calendar);
     out.push(b'}');
     true
 }
@@ -354,13 +383,13 @@ pub(super) fn put_drift(out: &mut Vec<u8>, site: &Site, sku: &str, version: u64,
 /// A dead letter.
 pub(super) fn put_letter(out: &mut Vec<u8>, fact: &Fact, error: &str) {
     out.push(b'{');
-    put_number(out, "id", fact.seq);
-    put_field(out, "error", error);
-    put_field(out, "warehouse", fact.warehouse.as_str());
-    put_field(out, "source", fact.origin.source.as_str());
-    put_field(out, "event_id", fact.origin.id.as_str());
-    put_time(out, "recorded_at", Some(fact.recorded), &Calendar::utc());
-    put_optional(out, "trace_id", fact.origin.trace.as_deref().map(trace_id));
+    put_number(out, name!("id"), fact.seq);
+    put_field(out, name!("error"), error);
+    put_field(out, name!("warehouse"), fact.warehouse.as_str());
+    put_field(out, name!("source"), fact.origin.source.as_str());
+    put_field(out, name!("event_id"), fact.origin.id.as_str());
+    put_time(out, name!("recorded_at"), Some(fact.recorded), &Calendar::utc());
+    put_optional(out, name!("trace_id"), fact.origin.trace.as_deref().map(trace_id));
     // A payload is the JSON that the node wrote: a message, an event, or an event and the message that it came with.
     let payload = fact.payload.as_deref().unwrap_or("null");
     let (event, message) = match fact.subject {
@@ -370,7 +399,7 @@ pub(super) fn put_letter(out: &mut Vec<u8>, fact: &Fact, error: &str) {
             (Some(event), message)
         }
     };
-    for (name, text) in [("event", event.as_deref()), ("message", message)] {
+    for (name, text) in [(name!("event"), event.as_deref()), (name!("message"), message)] {
         if let Some(text) = text {
             put_name(out, name);
             out.extend_from_slice(text.as_bytes());

@@ -77,7 +77,10 @@ fn begin(store: &Store, index: SkuIndex, fact: &Fact, version: u64) -> Result<Op
     if newest == fact.seq {
         return Ok(Some(stock));
     }
-    let whole = take_back(store, index, fact.seq, newest, &mut stock)?;
+    if version == 1 {
+        return Ok(Some(first(fact, version)));
+    }
+    let whole = take_back(store, index, (fact.seq, version), newest, &mut stock)?;
     stock.version = version;
     if whole {
         return Ok(Some(stock));
@@ -85,11 +88,23 @@ fn begin(store: &Store, index: SkuIndex, fact: &Fact, version: u64) -> Result<Op
     Ok(folded(store, index, fact.seq, version)?.or(Some(stock)))
 }
 
+/// The SKU after its first fact.
+fn first(fact: &Fact, version: u64) -> Stock {
+    let mut stock = Stock::default();
+    if let Subject::Sku { changes, .. } = &fact.subject {
+        fold(&mut stock, changes, fact.business, fact.recorded, version);
+    }
+    stock
+}
+
 /// Takes back all that was decided after a fact. Whether that is all of it: what cannot be taken back is as it is now.
-fn take_back(store: &Store, index: SkuIndex, until: u64, newest: u64, stock: &mut Stock) -> Result<bool, ReadError> {
+fn take_back(store: &Store, index: SkuIndex, fact: (u64, u64), newest: u64, stock: &mut Stock) -> Result<bool, ReadError> {
+    let (until, version) = fact;
     let (mut before, mut whole) = (Some(newest + 1), true);
+    // As many as there are since, and the fact itself: a ledger that is asked for more is looked through to its beginning.
+    let since = usize::try_from(stock.version.saturating_sub(version)).unwrap_or(PAGE);
     while before.is_some() {
-        let page = store.ledger(index, before, PAGE)?;
+        let page = store.ledger(index, before, (since + 1).min(PAGE))?;
         before = page.next;
         for fact in page.facts {
             // What is not cut is better folded from its beginning than half taken back.
@@ -253,7 +268,7 @@ mod tests {
             for (number, changes) in (1u64..).zip(&all) {
                 let (at, decided) = (Time(1_000_000 + number as i64), Time(1_000_100 + number as i64));
                 fold(&mut stock, changes, at, decided, number);
-                if number < store.floor() || !number.is_multiple_of(7) {
+                if number < store.floor() || !(number == 1 || number.is_multiple_of(7)) {
                     continue;
                 }
                 let read = store.facts(number, 1).unwrap().remove(0);
