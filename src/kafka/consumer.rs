@@ -6,7 +6,6 @@
 //! One task for each partition was rejected: nothing would be gained where one journal commits for all, and order would be harder to see.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::config::RDKafkaLogLevel;
@@ -29,9 +28,8 @@ use super::gauge::{InGauge, Line};
 use super::part::Stop;
 use super::place::Sight;
 use super::taken::Batch;
+use super::way::{BATCH, Way};
 
-/// Messages and bytes of one batch. A heavy batch is what a light one waits for, so it is small, too.
-const BATCH: (usize, usize) = (2_000, 4 << 20);
 /// How long a message is waited for; then the thread looks whether it should end.
 const POLL: Duration = Duration::from_millis(200);
 /// The first and the longest wait when something has to pass.
@@ -40,15 +38,8 @@ const AGAIN: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(50
 const PAUSE_AFTER: Duration = Duration::from_secs(1);
 /// The longest that one heavy batch waits for light ones, and for publishers that cannot follow.
 const GIVE_WAY: Duration = Duration::from_millis(100);
-/// Facts that publishers may be behind before heavy batches wait for them.
-const BEHIND: u64 = 20_000;
-
-/// What the consumers share, so that heavy work gives way.
-#[derive(Default)]
-pub(super) struct Way {
-    /// A light batch is underway.
-    light: AtomicBool,
-}
+/// The `nice` of heavy work's threads.
+const BEHIND_LIGHT: i32 = 5;
 
 /// Everything that a consumer is given.
 pub(super) struct Consumer {
@@ -70,6 +61,9 @@ pub(super) struct Consumer {
 impl Consumer {
     /// Takes messages until it should end.
     pub(super) fn run(&self, stop: &Stop) {
+        if self.heavy {
+            step_back();
+        }
         let mut wait = AGAIN[0];
         while !stop.now() {
             match self.consume(stop) {
@@ -142,7 +136,8 @@ impl Consumer {
     fn gather(&self, consumer: &BaseConsumer<Assigned>) -> Batch {
         let mut batch = Batch::default();
         let mut wait = POLL;
-        while batch.len() < BATCH.0 && batch.bytes() < BATCH.1 {
+        let most = if self.heavy { self.way.heavy_batch() } else { BATCH.0 };
+        while batch.len() < most && batch.bytes() < BATCH.1 {
             match consumer.poll(wait) {
                 None => break,
                 Some(Ok(message)) => {
@@ -220,7 +215,7 @@ impl Consumer {
         if self.heavy {
             self.give_way(stop);
         } else {
-            self.way.light.store(true, Ordering::Release);
+            self.way.light(true);
         }
         let begun = Instant::now();
         let (mut wait, mut paused) = (AGAIN[0], false);
@@ -246,7 +241,7 @@ impl Consumer {
             self.pause(consumer, false);
         }
         if !self.heavy {
-            self.way.light.store(false, Ordering::Release);
+            self.way.light(false);
         }
         self.line.runs();
         batch.count(&self.gauges);
@@ -271,9 +266,8 @@ impl Consumer {
 
     /// Waits a moment for light work and for publishers that cannot follow.
     fn give_way(&self, stop: &Stop) {
-        let until = Instant::now() + GIVE_WAY;
-        let busy = || self.way.light.load(Ordering::Acquire) || (self.lag)() > BEHIND;
-        while busy() && Instant::now() < until && !stop.now() {
+        let begun = Instant::now();
+        while self.way.is_busy((self.lag)()) && begun.elapsed() < GIVE_WAY && !stop.now() {
             stop.pause(Duration::from_millis(1));
         }
     }
@@ -352,5 +346,13 @@ fn store(consumer: &BaseConsumer<Assigned>, positions: &[Position]) {
     // A partition that was taken away meanwhile is no longer ours to commit.
     if let Err(error) = consumer.store_offsets(&list) {
         tracing::debug!(%error, "the group's places were not stored");
+    }
+}
+
+/// This thread, and those that the client starts from it, run when light work leaves them the processor.
+fn step_back() {
+    use rustix::process::setpriority_process;
+    if let Err(error) = setpriority_process(Some(rustix::thread::gettid()), BEHIND_LIGHT) {
+        tracing::debug!(%error, "the heavy consumer's thread keeps its priority");
     }
 }

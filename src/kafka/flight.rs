@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -22,8 +23,10 @@ use super::{Out, What};
 const MAX_MESSAGES: usize = 10_000;
 /// KiB of them in the client. A dead letter is as large as the message that it keeps, and one that does not fit waits for ever.
 const MAX_KBYTES: [&str; 2] = ["16384", "131072"];
+/// Answers heard at once.
+const MAX_ANSWERS: usize = 64;
 /// How long a full queue may stay full before it is looked at again.
-const ROOM_WITHIN: Duration = Duration::from_millis(100);
+const ROOM_WITHIN: Duration = Duration::from_millis(5);
 
 /// Why publishing cannot go on.
 #[derive(Debug)]
@@ -70,6 +73,8 @@ struct Answers {
     heard: Heard,
     topic: String,
     came: Mutex<Came>,
+    /// Answers that have come.
+    looks: AtomicU64,
 }
 
 #[derive(Default)]
@@ -92,6 +97,7 @@ impl ProducerContext for Answers {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, flight: usize) {
+        self.looks.fetch_add(1, Ordering::Relaxed);
         let mut came = self.came.lock();
         match result {
             Ok(_) => match came.confirmed.last_mut() {
@@ -149,6 +155,7 @@ impl Sender {
             heard: Heard::new(line.clone()),
             topic: out.topic.clone(),
             came: Mutex::default(),
+            looks: AtomicU64::default(),
         };
         Ok(Sender {
             producer: settings.create_with_context::<_, BaseProducer<Answers, NoCustomPartitioner>>(context)?,
@@ -172,6 +179,13 @@ impl Sender {
     /// Begins a flight: what is sent from now on belongs to it. With it all is sent up to `end`.
     pub(super) fn begin(&mut self, end: Option<u64>) {
         self.flights.push_back(Flight { end, open: 0 });
+    }
+
+    /// Says of the newest flight that with it all is sent up to `end`.
+    pub(super) fn ends(&mut self, end: u64) {
+        if let Some(flight) = self.flights.back_mut() {
+            flight.end = Some(end);
+        }
     }
 
     /// Sends one message of the newest flight.
@@ -202,9 +216,9 @@ impl Sender {
         Ok(())
     }
 
-    /// Hears answers for up to `wait`. How many messages were confirmed, and the end up to which everything is.
-    pub(super) fn answers(&mut self, wait: Duration) -> Result<(u64, Option<u64>), Failure> {
-        self.producer.poll(wait);
+    /// Hears what has been answered. How many messages were confirmed, and the end up to which everything is.
+    pub(super) fn answers(&mut self) -> Result<(u64, Option<u64>), Failure> {
+        self.hear();
         let came = std::mem::take(&mut *self.producer.context().came.lock());
         let mut confirmed = 0;
         for (flight, count) in came.confirmed {
@@ -228,6 +242,20 @@ impl Sender {
             }
             Some(failure) => Err(failure),
             None => Ok((confirmed, end)),
+        }
+    }
+}
+
+impl Sender {
+    /// Each look hears one answer, of one batch. It does not wait: the client's library counts whole milliseconds, and spends what is
+    /// left of the last one looking again and again.
+    fn hear(&self) {
+        for _ in 0..MAX_ANSWERS {
+            let before = self.producer.context().looks.load(Ordering::Relaxed);
+            self.producer.poll(Duration::ZERO);
+            if self.producer.context().looks.load(Ordering::Relaxed) == before {
+                return;
+            }
         }
     }
 }

@@ -96,6 +96,8 @@ pub(super) struct OutGauge {
     what: What,
     /// Everything up to this sequence is with the broker.
     pub(super) cursor: AtomicU64,
+    /// Of the latest of each SKU: everything up to this sequence is with the client, or held for the others of its round.
+    pub(super) read: AtomicU64,
     /// Messages that the broker has confirmed.
     pub(super) published: AtomicU64,
     /// Facts that retention cut before they were published.
@@ -156,6 +158,7 @@ impl Gauges {
             topic: topic.to_owned(),
             what,
             cursor: AtomicU64::new(0),
+            read: AtomicU64::new(0),
             published: AtomicU64::new(0),
             missed: AtomicU64::new(0),
         });
@@ -188,7 +191,11 @@ impl Gauges {
     pub(super) fn behind(&self, newest: u64) -> u64 {
         let outs = self.outs.lock();
         let working = outs.iter().filter(|gauge| gauge.line.state() == State::Running);
-        let behind = working.map(|gauge| newest.saturating_sub(gauge.cursor.load(Ordering::Relaxed)));
+        let at = |gauge: &Arc<OutGauge>| match gauge.what {
+            What::Availability => gauge.read.load(Ordering::Relaxed),
+            _ => gauge.cursor.load(Ordering::Relaxed),
+        };
+        let behind = working.map(|gauge| newest.saturating_sub(at(gauge)));
         behind.max().unwrap_or(0)
     }
 

@@ -1,15 +1,14 @@
 //! The newest state of each SKU that changed, for a compacted topic: what may be promised, per channel.
 //!
-//! Not every fact, but every SKU: of the facts read at once each SKU is published once, as the view has it now. A publisher that
-//! is far behind does not read its backlog at all; it walks over all SKUs, and looks for fresh changes between two steps, so that a
+//! Not every fact, but every SKU, as the view has it now; a busy one once in a round, however busy it is ([`super::rounds`]). A publisher that is
+//! far behind does not read its backlog at all; it walks over all SKUs, and looks for fresh changes between two steps, so that a
 //! day's outage delays no change of now. (A queue per SKU was rejected: the journal is one already.)
 
 use std::sync::Arc;
-
-use hashbrown::{HashMap, HashSet};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::actors::node::Node;
-use crate::domain::fact::Subject;
 use crate::domain::units::{Id, Time};
 use crate::storage::append::SkuIndex;
 use crate::storage::database::ReadError;
@@ -21,15 +20,14 @@ use super::facts::unreadable;
 use super::flight::{Failure, Sender};
 use super::gauge::OutGauge;
 use super::publisher::Source;
+use super::rounds::Rounds;
 
-/// Facts read at once: the more, the fewer messages for SKUs that change often, when there is much to catch up on.
-const PAGE: usize = 12_000;
+/// Facts read at once.
+const PAGE: usize = 4_000;
 /// Facts behind from which on all SKUs are walked over instead.
 const FAR: u64 = 200_000;
 /// SKUs of one step of the walk.
 const STEP: usize = 500;
-/// Versions remembered as published, to skip what the view had already shown.
-const REMEMBERED: usize = 200_000;
 
 /// Where a walk over all SKUs stands.
 struct Walk {
@@ -44,7 +42,7 @@ pub(super) struct Latest {
     walk: Option<Walk>,
     store: String,
     sites: Sites,
-    published: HashMap<SkuIndex, u64>,
+    rounds: Rounds,
     cloud: Cloud,
     body: Vec<u8>,
     gauge: Arc<OutGauge>,
@@ -58,7 +56,7 @@ impl Latest {
             walk: None,
             store: node.store().id().map_err(|error| unreadable(&error))?,
             sites: Sites::default(),
-            published: HashMap::new(),
+            rounds: Rounds::new(),
             cloud: Cloud::new(&node.about().name, "inventory.availability", out.structured),
             body: Vec::with_capacity(1_024),
             gauge,
@@ -83,7 +81,7 @@ impl Latest {
         let Some(warehouse) = walk.warehouses.last().cloned() else {
             self.walk = None;
             // Confirmed only when all flights of the walk are: this one comes behind them.
-            sender.begin(Some(self.next - 1));
+            sender.begin(self.rounds.is_empty().then_some(self.next - 1));
             return Ok(true);
         };
         let page = self
@@ -107,13 +105,10 @@ impl Latest {
         let Some(site) = self.sites.get(warehouse) else {
             return Ok(());
         };
-        if self.published.len() >= REMEMBERED {
-            self.published.clear();
-        }
-        let (body, published) = (&mut self.body, &mut self.published);
+        let (body, rounds) = (&mut self.body, &mut self.rounds);
         body.clear();
         let seq = self.node.view().read(index, |stock, seq| {
-            let stock = stock.filter(|stock| published.insert(index, stock.version) != Some(stock.version))?;
+            let stock = stock.filter(|stock| rounds.show(index, stock.version))?;
             put_latest(body, site, sku.as_str(), stock, seq, now);
             Some(seq)
         });
@@ -127,6 +122,30 @@ impl Latest {
         };
         self.cloud.send(sender, &about, &self.body)
     }
+
+    fn publish_known(&mut self, sender: &mut Sender, index: SkuIndex, now: Time) -> Result<(), Failure> {
+        match self.node.view().keys().names(index) {
+            Some((warehouse, sku)) => self.publish(sender, index, &warehouse, &sku, now),
+            None => Ok(()),
+        }
+    }
+
+    /// The round's end, when it has come: what was held is published.
+    fn turn(&mut self, sender: &mut Sender) -> Result<bool, Failure> {
+        if !self.rounds.is_due() {
+            return Ok(false);
+        }
+        let held = self.rounds.turn();
+        if held.is_empty() {
+            return Ok(false);
+        }
+        sender.begin(self.walk.is_none().then_some(self.next - 1));
+        let now = self.node.now();
+        for index in held {
+            self.publish_known(sender, index, now)?;
+        }
+        Ok(true)
+    }
 }
 
 impl Source for Latest {
@@ -134,8 +153,10 @@ impl Source for Latest {
         if self.node.view().durable_seq().saturating_sub(self.next) > FAR && self.walk.is_none() {
             self.walk_over_all();
         }
-        let facts = match self.node.store().facts(self.next, PAGE) {
-            Ok(facts) => facts,
+        self.sites.look(&self.node);
+        let turned = self.turn(sender)?;
+        let (touched, next) = match self.node.store().touched(self.next, PAGE) {
+            Ok(touched) => touched,
             Err(ReadError::HistoryGone { .. }) => {
                 // Nothing is missed: the newest of every SKU is what this topic promises.
                 self.walk_over_all();
@@ -143,31 +164,32 @@ impl Source for Latest {
             }
             Err(error) => return Err(unreadable(&error)),
         };
+        if next == self.next {
+            return Ok(self.step(sender)? || turned);
+        }
+        // After the facts: a fact's warehouse is in the view by then.
         self.sites.look(&self.node);
-        let Some(last) = facts.last() else {
-            return self.step(sender);
-        };
-        self.next = last.seq + 1;
-        // During a walk the end of the walk speaks for all.
-        sender.begin(self.walk.is_none().then_some(last.seq));
+        self.next = next;
+        sender.begin(None);
         let now = self.node.now();
-        let mut seen = HashSet::new();
-        for fact in &facts {
-            let Subject::Sku { sku, changes, .. } = &fact.subject else {
-                continue;
-            };
-            if changes.is_empty() {
-                continue;
-            }
-            let index = self.node.view().keys().find(fact.warehouse.as_str(), sku.as_str());
-            if let Some(index) = index.filter(|index| seen.insert(*index)) {
-                self.publish(sender, index, &fact.warehouse, sku, now)?;
+        for (index, version) in touched {
+            if self.rounds.touch(index, version) {
+                self.publish_known(sender, index, now)?;
             }
         }
+        // What is held is said to be published by the round's end, and during a walk the end of the walk speaks for all.
+        if self.rounds.is_empty() && self.walk.is_none() {
+            sender.ends(next - 1);
+        }
+        self.gauge.read.store(next - 1, Ordering::Relaxed);
         // A walk goes on also while there is always something fresh.
         if self.walk.is_some() {
             self.step(sender)?;
         }
         Ok(true)
+    }
+
+    fn rests(&self) -> Option<Duration> {
+        self.rounds.rests()
     }
 }

@@ -21,8 +21,10 @@ mod latest;
 mod part;
 mod place;
 mod publisher;
+mod rounds;
 mod shadow;
 mod taken;
+mod way;
 
 use std::sync::Arc;
 
@@ -34,9 +36,10 @@ use crate::domain::units::Id;
 use crate::ingress::admission::Valve;
 
 pub use client::{Broker, Login, Trouble};
-use consumer::{Consumer, Way};
+use consumer::Consumer;
 pub use gauge::Gauges;
 use part::Parts;
+use way::Way;
 
 /// What is published on a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -35,6 +35,11 @@ const FINISH: Duration = Duration::from_secs(2);
 pub(super) trait Source {
     /// Sends the next portion, in flights of its own. Says whether there was one.
     fn more(&mut self, sender: &mut Sender) -> Result<bool, Failure>;
+
+    /// For how long there will be nothing, unless something new becomes durable; `None`: for ever.
+    fn rests(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// See the module.
@@ -97,6 +102,7 @@ impl Publisher {
             since: Instant::now(),
         };
         self.gauge.cursor.store(place.at, Ordering::Relaxed);
+        self.gauge.read.store(place.at, Ordering::Relaxed);
         let mut sender = Sender::open(&self.broker, &self.out, &self.gauge.line)?;
         let mut source: Box<dyn Source> = match self.out.what {
             What::Availability => Box::new(Latest::new(&self.node, &self.out, known, self.gauge.clone())?),
@@ -111,23 +117,27 @@ impl Publisher {
         let mut durable = self.node.durable();
         loop {
             if stop.now() {
-                return self.finish(sender, place);
+                return self.finish(stop, sender, place);
             }
             durable.borrow_and_update();
             let more = sender.has_room() && source.more(sender)?;
-            let wait = if more { Duration::ZERO } else { ANSWERS };
-            self.hear(sender, place, wait)?;
-            if !more && sender.is_empty() {
-                place.write_when_due();
-                // A wake-up says "look", never "what".
-                let idle = if place.written == place.at { IDLE } else { WRITE_EVERY };
-                stop.wait(idle, durable.changed());
+            self.hear(sender, place)?;
+            if more {
+                continue;
             }
+            // A wake-up says "look", never "what".
+            if !sender.is_empty() {
+                stop.wait(ANSWERS, durable.changed());
+                continue;
+            }
+            place.write_when_due();
+            let idle = if place.written == place.at { IDLE } else { WRITE_EVERY };
+            stop.wait(source.rests().map_or(idle, |rest| rest.min(idle)), durable.changed());
         }
     }
 
-    fn hear(&self, sender: &mut Sender, place: &mut Place<'_>, wait: Duration) -> Result<(), Failure> {
-        let (confirmed, end) = sender.answers(wait)?;
+    fn hear(&self, sender: &mut Sender, place: &mut Place<'_>) -> Result<(), Failure> {
+        let (confirmed, end) = sender.answers()?;
         if confirmed > 0 {
             self.gauge.published.fetch_add(confirmed, Ordering::Relaxed);
             self.gauge.line.runs();
@@ -142,10 +152,11 @@ impl Publisher {
     }
 
     /// Hears what is underway, for a moment.
-    fn finish(&self, sender: &mut Sender, place: &mut Place<'_>) -> Result<(), Failure> {
+    fn finish(&self, stop: &Stop, sender: &mut Sender, place: &mut Place<'_>) -> Result<(), Failure> {
         let until = Instant::now() + FINISH;
         while !sender.is_empty() && Instant::now() < until {
-            self.hear(sender, place, ANSWERS)?;
+            stop.finish(tokio::time::sleep(ANSWERS));
+            self.hear(sender, place)?;
         }
         Ok(())
     }

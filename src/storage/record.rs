@@ -10,10 +10,11 @@
 //! ```
 
 use std::fmt;
+use std::ops::Range;
 
 use crate::domain::units::Time;
 
-use super::codec::{Corrupt, Reader, Stored, decode_stored, put_varint};
+use super::codec::{Corrupt, Reader, Stored, Touch, decode_stored, put_varint, touched};
 
 const VERSION: u8 = 1;
 const HEADER_BYTES: usize = 33;
@@ -189,6 +190,14 @@ impl Row {
         let place = seq.checked_sub(self.header.first_seq)?;
         let (start, end) = *self.facts.get(usize::try_from(place).ok()?)?;
         Some(decode_stored(&self.bytes[start as usize..end as usize], seq))
+    }
+
+    /// The SKUs that its facts have changed, in these sequences.
+    pub(crate) fn touched_in(&self, seqs: Range<u64>) -> impl Iterator<Item = Result<Touch<'_>, Corrupt>> + '_ {
+        let place = |seq: u64| (seq.saturating_sub(self.header.first_seq) as usize).min(self.facts.len());
+        let facts = &self.facts[place(seqs.start)..place(seqs.end)];
+        let touch = |(start, end): &(u32, u32)| touched(&self.bytes[*start as usize..*end as usize]).transpose();
+        facts.iter().filter_map(touch)
     }
 
     /// All its facts from `from` on.

@@ -21,7 +21,7 @@ use crate::domain::fact::Fact;
 use crate::domain::units::Time;
 use parking_lot::Mutex;
 
-use super::append::Folded;
+use super::append::{Folded, SkuIndex};
 use super::backend::Backends;
 use super::codec::Stored;
 use super::cursor::Cursors;
@@ -365,6 +365,32 @@ impl Store {
         }
         facts.retain(|fact| fact.seq < end);
         Ok(facts)
+    }
+
+    /// The SKUs that durable facts have changed from a sequence on, each with its version after the fact, oldest first; and the sequence
+    /// after the last fact that was looked at. Of whole rows: of a few more facts than `limit`.
+    pub fn touched(&self, from: u64, limit: usize) -> Result<(Vec<(SkuIndex, u64)>, u64), ReadError> {
+        let floor = self.floor();
+        if from.max(1) < floor {
+            return Err(ReadError::HistoryGone { floor });
+        }
+        let (view, mut next) = (&self.shared.view, from.max(1));
+        let (end, enough) = (view.durable_seq() + 1, next.saturating_add(limit as u64));
+        let mut touched = Vec::new();
+        while next < end.min(enough) {
+            let Some(row) = self.shared.database.row_at_or_after(next)? else {
+                break;
+            };
+            for touch in row.touched_in(next..end) {
+                let touch = touch.map_err(|corrupt| damaged(row.header.first_seq, &corrupt))?;
+                if let Some(index) = view.keys().find(touch.warehouse, touch.sku) {
+                    touched.push((index, touch.version));
+                }
+            }
+            // What is on the disk and not in the view yet is not to be seen.
+            next = row.end_seq().min(end);
+        }
+        Ok((touched, next))
     }
 
     /// Ends the journal's thread after all that was handed over, and closes the file. Idempotent.

@@ -16,12 +16,12 @@ use super::trace::{SHORT_TRACE_BYTES, long_trace, short_trace};
 use super::{Corrupt, Reader, put_option, put_signed, put_str, put_u64, put_varint};
 
 /// The version written in front of each fact.
-const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 1;
 
-const HAS_PAYLOAD: u8 = 1;
+pub(super) const HAS_PAYLOAD: u8 = 1;
 const REMEMBERED: u8 = 2;
 const KEEP_FOREVER: u8 = 4;
-const VOIDS: u8 = 8;
+pub(super) const VOIDS: u8 = 8;
 /// What of a fact is remembered against repetition. See [`crate::storage::remembered`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Memory {
@@ -245,7 +245,7 @@ pub fn decode_stored(bytes: &[u8], seq: u64) -> Result<Stored, Corrupt> {
 }
 
 /// In place of a trace's text: the 25 bytes that it stands for. Most facts of a batch carry one.
-const SHORT_TRACE: u8 = 1 << 5;
+pub(super) const SHORT_TRACE: u8 = 1 << 5;
 
 fn put_origin(out: &mut Vec<u8>, origin: &Origin) {
     put_str(out, origin.source.as_str());

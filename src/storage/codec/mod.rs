@@ -11,6 +11,7 @@ mod change;
 mod fact;
 mod offer;
 mod state;
+mod touch;
 mod trace;
 
 use std::fmt;
@@ -23,6 +24,7 @@ pub(crate) use state::{
     decode_dead_letter, decode_reservation, decode_stock, decode_warehouse, encode_dead_letter, encode_reservation, encode_stock,
     encode_warehouse,
 };
+pub(crate) use touch::{Touch, touched};
 
 /// Bytes that are no record of any version this node knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -220,6 +222,7 @@ impl<'a> Reader<'a> {
 mod tests {
     use proptest::prelude::*;
 
+    use crate::domain::fact::Subject;
     use crate::storage::testing::arbitrary::stored;
 
     use super::*;
@@ -232,6 +235,21 @@ mod tests {
             let mut expected = stored;
             expected.fact.seq = seq;
             prop_assert_eq!(decode_stored(&bytes, seq), Ok(expected));
+        }
+
+        #[test]
+        fn the_sku_that_a_fact_has_changed_is_read_without_the_rest(stored in stored()) {
+            let mut bytes = Vec::new();
+            encode_owned(&mut bytes, &stored.fact, stored.memory);
+            let expected = match &stored.fact.subject {
+                Subject::Sku { sku, version, changes, .. } if !changes.is_empty() => Some(Touch {
+                    warehouse: stored.fact.warehouse.as_str(),
+                    sku: sku.as_str(),
+                    version: *version,
+                }),
+                _ => None,
+            };
+            prop_assert_eq!(touched(&bytes), Ok(expected));
         }
 
         #[test]
@@ -250,12 +268,14 @@ mod tests {
             } else {
                 bytes[at] = byte;
                 let _ = decode_stored(&bytes, 1);
+            let _ = touched(&bytes);
             }
         }
 
         #[test]
         fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = decode_stored(&bytes, 1);
+            let _ = touched(&bytes);
             let _ = crate::storage::record::Row::parse(&bytes);
             let _ = decode_stock(&bytes);
             let _ = decode_reservation(&bytes);

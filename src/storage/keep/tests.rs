@@ -177,6 +177,15 @@ fn what_is_past_its_time_is_let_go_and_stays_in_the_opening_balance() {
         assert_eq!(page.opening.unwrap().floor, 960);
         assert_eq!(store.facts(959, 10), Err(ReadError::HistoryGone { floor: 960 }));
         assert_eq!(seqs(&store.facts(960, 2).unwrap()), [960, 961]);
+        assert_eq!(store.touched(959, 10), Err(ReadError::HistoryGone { floor: 960 }));
+        let touch = |fact: &Fact| match &fact.subject {
+            Subject::Sku {
+                sku, version, changes, ..
+            } if !changes.is_empty() => Some((store.view().keys().find("w", sku.as_str())?, *version)),
+            _ => None,
+        };
+        let told: Vec<_> = store.facts(970, 1_000).unwrap().iter().filter_map(touch).collect();
+        assert_eq!(store.touched(970, 1_000), Ok((told, store.view().durable_seq() + 1)));
         assert_eq!(store.fact(959), Ok(None));
         assert_eq!(store.lookup(remembered::hash("w", "wms/7", "e-11")), Ok(Lookup::New));
         assert_eq!(store.lookup(remembered::hash("w", "wms/7", "e-999")), Ok(Lookup::At(999)));

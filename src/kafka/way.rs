@@ -1,0 +1,101 @@
+//! How heavy work gives way to light: what a light event finds ahead of it is what heavy work has put there.
+//!
+//! While light events come, heavy batches are small, and the next one waits until the publishers have all but caught up with those
+//! before: so a light event waits for one small batch, wherever that is on its way. While none come, the batches are large and
+//! the publishers may be far behind, since nobody waits. A share of the processor for each class was rejected: what a light event waits
+//! for is a queue, and a queue is bounded by its length.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Messages and bytes of one batch.
+pub(super) const BATCH: (usize, usize) = (2_000, 4 << 20);
+/// Messages of a heavy batch while light events come.
+const SMALL: usize = 200;
+/// Facts that publishers may be behind before heavy batches wait for them: while nothing else comes, and while light events do.
+const BEHIND: [u64; 2] = [20_000, 300];
+/// How long light events are still expected after the last one.
+const LIGHT: Duration = Duration::from_secs(2);
+
+/// What the consumers share.
+pub(super) struct Way {
+    begun: Instant,
+    /// A light batch is underway.
+    light: AtomicBool,
+    /// When light events were last seen, in milliseconds since the start; 0: never.
+    seen: AtomicU64,
+}
+
+impl Default for Way {
+    fn default() -> Way {
+        Way {
+            begun: Instant::now(),
+            light: AtomicBool::default(),
+            seen: AtomicU64::default(),
+        }
+    }
+}
+
+impl Way {
+    fn now(&self) -> u64 {
+        self.begun.elapsed().as_millis() as u64 + 1
+    }
+
+    /// Whether light events come, or have come so lately that more are expected.
+    fn is_shared(&self, now: u64) -> bool {
+        let seen = self.seen.load(Ordering::Relaxed);
+        seen > 0 && now.saturating_sub(seen) < LIGHT.as_millis() as u64
+    }
+
+    /// A light batch begins or ends.
+    pub(super) fn light(&self, underway: bool) {
+        self.light.store(underway, Ordering::Release);
+        self.seen.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// The most messages of the next heavy batch.
+    pub(super) fn heavy_batch(&self) -> usize {
+        if self.is_shared(self.now()) { SMALL } else { BATCH.0 }
+    }
+
+    /// Whether the next heavy batch waits, while publishers are so many facts behind.
+    pub(super) fn is_busy(&self, behind: u64) -> bool {
+        let most = BEHIND[usize::from(self.is_shared(self.now()))];
+        self.light.load(Ordering::Acquire) || behind > most
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_import_that_is_alone_has_large_batches_and_far_publishers() {
+        let way = Way::default();
+        assert_eq!(way.heavy_batch(), BATCH.0);
+        assert!(!way.is_busy(BEHIND[0]) && way.is_busy(BEHIND[0] + 1));
+    }
+
+    #[test]
+    fn while_light_events_come_an_import_is_small_portions_behind_publishers_that_follow() {
+        let way = Way::default();
+        way.light(true);
+        assert!(way.is_busy(0), "a light batch is underway");
+        assert_eq!(way.heavy_batch(), SMALL);
+        way.light(false);
+        // As if it were now.
+        way.seen.store(u64::MAX, Ordering::Relaxed);
+        assert_eq!(way.heavy_batch(), SMALL);
+        assert!(!way.is_busy(BEHIND[1]) && way.is_busy(BEHIND[1] + 1));
+    }
+
+    #[test]
+    fn light_events_that_have_ceased_hold_an_import_back_no_longer() {
+        let way = Way::default();
+        way.light(true);
+        way.light(false);
+        let seen = way.seen.load(Ordering::Relaxed);
+        let past = LIGHT.as_millis() as u64;
+        assert!(way.is_shared(seen + past - 1) && !way.is_shared(seen + past));
+    }
+}
