@@ -13,9 +13,9 @@ pub(super) const BATCH: (usize, usize) = (2_000, 4 << 20);
 /// Messages of a heavy batch while light events come.
 const SMALL: usize = 200;
 /// Facts that publishers may be behind before heavy batches wait for them: while nothing else comes, and while light events do.
-const BEHIND: [u64; 2] = [20_000, 300];
+const BEHIND: [u64; 2] = [8_000, 300];
 /// How long light events are still expected after the last one.
-const LIGHT: Duration = Duration::from_secs(2);
+const LIGHT: Duration = Duration::from_secs(60);
 
 /// What the consumers share.
 pub(super) struct Way {
