@@ -108,7 +108,7 @@ pub const METRICS: &[Metric] = &[
         Counter,
         Unit::Count,
         &[],
-        "Requests turned away at once because the valve was shut (503).",
+        "Requests turned away at once because the valve was shut, or too much waited already (503).",
     ),
     metric(
         "shelfd_events_total",

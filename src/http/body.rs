@@ -22,6 +22,8 @@ use crate::ingress::suggest;
 const WHOLE_BODY_FACTOR: u32 = 6;
 /// Bodies beyond this are inflated off the runtime's threads.
 const INLINE_INFLATE_BYTES: usize = 64 * 1024;
+/// As many times as long is a batch, about, when it is unpacked.
+const USUAL_GROWTH: usize = 8;
 
 /// The text of a header, `None` when it is not there.
 pub fn header_text<'h>(headers: &'h HeaderMap, name: &header::HeaderName) -> Answer<Option<&'h str>> {
@@ -39,11 +41,38 @@ pub fn media_type(headers: &HeaderMap) -> Answer<Option<&str>> {
 
 /// Reads and inflates the body. What it takes of the valve is in the permit.
 pub async fn read(door: &Door, headers: &HeaderMap, body: Body, permit: &mut Permit) -> Answer<Bytes> {
-    let encoding = match header_text(headers, &header::CONTENT_ENCODING)? {
-        Some(text) => Encoding::parse(text)?,
-        None => None,
-    };
+    let encoding = encoding(headers)?;
     let raw = read_raw(door, headers, body, permit).await?;
+    inflated(door, raw, encoding, permit).await
+}
+
+/// As [`read`], for a body that is much work: it waits for its turn, or is refused as soon as its head tells that it would wait for too
+/// long.
+pub async fn read_in_turn(door: &Door, headers: &HeaderMap, body: Body, permit: &mut Permit) -> Answer<Bytes> {
+    let encoding = encoding(headers)?;
+    // What is packed is as much work as what comes out of it.
+    let grows = if encoding.is_some() { USUAL_GROWTH } else { 1 };
+    let fits = announced(headers)?.filter(|n| *n <= door.options.max_body_bytes);
+    permit.expects(fits.unwrap_or_default().saturating_mul(grows))?;
+    let raw = read_raw(door, headers, body, permit).await?;
+    permit.turn(raw.len() * grows).await?;
+    inflated(door, raw, encoding, permit).await
+}
+
+fn encoding(headers: &HeaderMap) -> Answer<Option<Encoding>> {
+    match header_text(headers, &header::CONTENT_ENCODING)? {
+        Some(text) => Ok(Encoding::parse(text)?),
+        None => Ok(None),
+    }
+}
+
+/// How long the head says that the body is.
+fn announced(headers: &HeaderMap) -> Answer<Option<usize>> {
+    let length = header_text(headers, &header::CONTENT_LENGTH)?.and_then(|text| text.parse::<u64>().ok());
+    Ok(length.map(|length| usize::try_from(length).unwrap_or(usize::MAX)))
+}
+
+async fn inflated(door: &Door, raw: Bytes, encoding: Option<Encoding>, permit: &mut Permit) -> Answer<Bytes> {
     let Some(encoding) = encoding else { return Ok(raw) };
     let limit = door.options.max_body_bytes;
     if raw.len() <= INLINE_INFLATE_BYTES {
@@ -63,11 +92,11 @@ pub async fn read(door: &Door, headers: &HeaderMap, body: Body, permit: &mut Per
 
 async fn read_raw(door: &Door, headers: &HeaderMap, mut body: Body, permit: &mut Permit) -> Answer<Bytes> {
     let limit = door.options.max_body_bytes;
-    let announced = header_text(headers, &header::CONTENT_LENGTH)?.and_then(|text| text.parse::<u64>().ok());
-    if announced.is_some_and(|n| n > limit as u64) {
+    let announced = announced(headers)?;
+    if announced.is_some_and(|n| n > limit) {
         return Err(too_large(limit).into());
     }
-    let mut taken = announced.unwrap_or_default() as usize;
+    let mut taken = announced.unwrap_or_default();
     permit.take_bytes(taken)?;
     let end = Instant::now() + door.options.body_timeout * WHOLE_BODY_FACTOR;
     let mut first: Option<Bytes> = None;

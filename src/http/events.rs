@@ -125,8 +125,9 @@ async fn judge(
     trace: Option<&Trace>,
     permit: &mut Permit,
 ) -> Answer<Judged> {
-    let bytes = body::read(door, headers, content, permit).await?;
+    let bytes = body::read_in_turn(door, headers, content, permit).await?;
     let decoded = decoded(door, bytes, format, trace.copied()).await?;
+    permit.decoded();
     let trace = trace.map(Trace::kept);
     match decoded {
         Decoded::One(row) => {

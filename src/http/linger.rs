@@ -6,15 +6,73 @@
 //! rejected: past the valve the answer must come at once.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::{HeaderMap, header};
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::eager::Bell;
+
+/// What is left of the bodies of one connection, read in its own task: beside it each piece would be handed from task to task.
+pub(super) struct Leftovers {
+    any: AtomicBool,
+    left: Mutex<Vec<Left>>,
+    bell: Arc<Bell>,
+}
+
+struct Left {
+    body: Incoming,
+    /// Bytes that may still come; past it the connection is closed.
+    bytes: u64,
+    over: Pin<Box<Sleep>>,
+}
+
+impl Leftovers {
+    /// None yet, of the connection with this bell.
+    pub(super) fn new(bell: Arc<Bell>) -> Arc<Leftovers> {
+        Arc::new(Leftovers {
+            any: AtomicBool::new(false),
+            left: Mutex::default(),
+            bell,
+        })
+    }
+
+    fn put(&self, left: Left) {
+        self.left.lock().push(left);
+        self.any.store(true, Ordering::Release);
+        self.bell.wake_by_ref();
+    }
+
+    /// Reads what has come of them.
+    pub(super) fn poll(&self, cx: &mut Context<'_>) {
+        if self.any.load(Ordering::Acquire) {
+            let mut left = self.left.lock();
+            left.retain_mut(|left| left.poll(cx).is_pending());
+            self.any.store(!left.is_empty(), Ordering::Release);
+        }
+    }
+}
+
+impl Left {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            let Some(Ok(frame)) = frame else { return Poll::Ready(()) };
+            let size = frame.data_ref().map_or(0, Bytes::len) as u64;
+            if size > self.bytes {
+                return Poll::Ready(());
+            }
+            self.bytes -= size;
+        }
+        self.over.as_mut().poll(cx)
+    }
+}
 
 /// See the module.
 pub(super) struct Lingering {
@@ -22,18 +80,25 @@ pub(super) struct Lingering {
     /// Bytes that may still come; past it the connection is closed.
     left: u64,
     until: Instant,
+    leftovers: Arc<Leftovers>,
 }
 
 impl Lingering {
     /// Around a request's body. One that is announced as too large is not waited for, nor is one whose caller waits to be
     /// asked for it.
-    pub(super) fn new(body: Incoming, headers: &HeaderMap, limit: usize, within: Duration) -> Lingering {
+    pub(super) fn new(
+        body: Incoming,
+        headers: &HeaderMap,
+        (limit, within): (usize, Duration),
+        leftovers: &Arc<Leftovers>,
+    ) -> Lingering {
         let limit = limit as u64;
         let asked_for = body.size_hint().lower() <= limit && !headers.contains_key(header::EXPECT);
         Lingering {
             body: Some(body),
             left: if asked_for { limit } else { 0 },
             until: Instant::now() + within,
+            leftovers: leftovers.clone(),
         }
     }
 }
@@ -66,20 +131,13 @@ impl Body for Lingering {
 impl Drop for Lingering {
     fn drop(&mut self) {
         let over = self.is_end_stream() || self.left == 0 || self.until <= Instant::now();
-        let (Some(mut body), false) = (self.body.take(), over) else {
-            return;
-        };
         // Without a runtime the node has ended, and every connection with it.
-        let Ok(runtime) = Handle::try_current() else { return };
-        let (mut left, until) = (self.left, self.until);
-        runtime.spawn(async move {
-            while let Ok(Some(Ok(frame))) = timeout_at(until, body.frame()).await {
-                let size = frame.data_ref().map_or(0, Bytes::len) as u64;
-                if size > left {
-                    break;
-                }
-                left -= size;
-            }
-        });
+        if let (Some(body), false, Ok(_)) = (self.body.take(), over, Handle::try_current()) {
+            self.leftovers.put(Left {
+                body,
+                bytes: self.left,
+                over: Box::pin(sleep_until(self.until)),
+            });
+        }
     }
 }

@@ -31,6 +31,7 @@ mod counts;
 mod dead_letters;
 mod described;
 mod drift;
+mod eager;
 pub mod edge;
 pub mod error;
 mod events;

@@ -17,8 +17,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::eager::Eager;
 use super::edge::Front;
-use super::linger::Lingering;
+use super::linger::{Leftovers, Lingering};
 use super::watched::{Activity, Inside, Watched};
 use super::{HttpOptions, edge};
 
@@ -101,9 +102,14 @@ fn places(max_connections: usize) -> Arc<Semaphore> {
 }
 
 /// The request, whose body is read to its end whatever becomes of it.
-fn lingering(request: hyper::Request<hyper::body::Incoming>, options: &HttpOptions) -> hyper::Request<Body> {
+fn lingering(
+    request: hyper::Request<hyper::body::Incoming>,
+    options: &HttpOptions,
+    leftovers: &Arc<Leftovers>,
+) -> hyper::Request<Body> {
     let (head, body) = request.into_parts();
-    let body = Lingering::new(body, &head.headers, options.max_body_bytes, options.body_timeout);
+    let limits = (options.max_body_bytes, options.body_timeout);
+    let body = Lingering::new(body, &head.headers, limits, leftovers);
     hyper::Request::from_parts(head, Body::new(body))
 }
 
@@ -160,12 +166,13 @@ async fn connection(
     open.increment(1.0);
     let activity = Activity::begin();
     let io = TokioIo::new(Watched::new(stream, place, activity.clone()));
+    let eager = Eager::new();
+    let leftovers = Leftovers::new(eager.bell());
     let service = {
-        let activity = activity.clone();
-        let options = options.clone();
+        let (activity, options, leftovers) = (activity.clone(), options.clone(), leftovers.clone());
         service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
             let inside = Inside::new(&activity);
-            let answer = edge::answer(front.clone(), lingering(request, &options));
+            let answer = edge::answer(front.clone(), lingering(request, &options, &leftovers));
             async move {
                 let answered = answer.await;
                 drop(inside);
@@ -186,9 +193,16 @@ async fn connection(
             }
             idle.as_mut().poll(cx)
         });
+        let served = std::future::poll_fn(|cx| {
+            eager.poll(cx, |cx| {
+                let served = serving.as_mut().poll(cx);
+                leftovers.poll(cx);
+                served
+            })
+        });
         tokio::select! {
             biased;
-            ended = serving.as_mut() => {
+            ended = served => {
                 // An error here is the caller's: a reset, or a broken head.
                 if let Err(error) = ended {
                     activity.ended_by(error.as_ref());

@@ -2,11 +2,13 @@
 //!
 //! Every mailbox behind the door is unbounded, so this bound is what keeps memory bounded under any load. Waiting for room was
 //! rejected: a queue before the valve is only another mailbox, and the caller's time-out would fire while its event is accepted.
-//! So was a semaphore: it keeps a list of those who wait behind a lock, and here nobody waits.
+//! So was a semaphore: it keeps a list of those who wait behind a lock, and here nobody waits. (Long bodies, which the valve has
+//! counted, wait a moment for a processor; see [`lobby`](super::lobby).)
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::lobby::{LONG_BYTES, Lobby, TooLong, Turn};
 use crate::domain::refusal::{Code, Refusal};
 
 /// The valve; clones share it.
@@ -22,6 +24,7 @@ struct Shares {
     kept_events: usize,
     events: AtomicUsize,
     bytes: AtomicUsize,
+    lobby: Lobby,
 }
 
 /// One part in so many is kept for light work.
@@ -33,6 +36,14 @@ pub struct Permit {
     valve: Valve,
     bytes: usize,
     events: usize,
+    turn: Option<Turn>,
+}
+
+impl From<TooLong> for Refusal {
+    fn from(_: TooLong) -> Refusal {
+        let detail = "more batches wait than the node can take in a moment; nothing of this request was taken: send it again after Retry-After";
+        Refusal::new(Code::Overloaded, detail)
+    }
 }
 
 fn overloaded(what: &str) -> Refusal {
@@ -59,6 +70,7 @@ impl Valve {
             kept_events: max_events / KEPT_SHARE,
             events: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
+            lobby: Lobby::new(),
         }))
     }
 
@@ -68,6 +80,7 @@ impl Valve {
             valve: self.clone(),
             bytes: 0,
             events: 0,
+            turn: None,
         }
     }
 
@@ -83,6 +96,29 @@ impl Valve {
 }
 
 impl Permit {
+    /// Refuses a long body that would have to wait for too long, before it has come.
+    pub fn expects(&self, n: usize) -> Result<(), Refusal> {
+        if n < LONG_BYTES {
+            return Ok(());
+        }
+        Ok(self.valve.0.lobby.expects()?)
+    }
+
+    /// Waits until a body of `n` bytes may be decoded; a short one may at once.
+    pub async fn turn(&mut self, n: usize) -> Result<(), Refusal> {
+        if n >= LONG_BYTES && self.turn.is_none() {
+            self.turn = Some(self.valve.0.lobby.turn(n).await?);
+        }
+        Ok(())
+    }
+
+    /// The body has been decoded.
+    pub fn decoded(&mut self) {
+        if let Some(turn) = &mut self.turn {
+            turn.decoded();
+        }
+    }
+
     /// Takes `n` more bytes, or refuses at once.
     pub fn take_bytes(&mut self, n: usize) -> Result<(), Refusal> {
         let shares = &self.valve.0;

@@ -10,6 +10,7 @@ mod fingerprint;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 pub mod inflate;
+pub mod lobby;
 pub mod message;
 pub mod rows;
 mod scalar;

@@ -12,7 +12,10 @@ use parking_lot::Mutex;
 use ractor::ActorRef;
 
 use super::super::batch::Ticket;
-use super::{Command, Msg};
+use super::{Command, DRAFT_BYTES, Msg, State};
+
+/// Rows of batches that are judged in one look, about: while it lasts, the thread answers nobody else.
+const LOOK_ROWS: usize = 2_048;
 
 /// Work from the doors.
 pub enum Work {
@@ -96,6 +99,50 @@ impl Inbox {
     fn knock(&self, warehouse: &ActorRef<Msg>) {
         if warehouse.cast(Msg::Look).is_err() {
             self.close();
+        }
+    }
+}
+
+impl State {
+    /// All that has come since the last look, with one stamp.
+    pub(super) fn on_look(&mut self) {
+        let mut work = std::mem::take(&mut self.work);
+        self.inbox.take(&mut work);
+        self.settle();
+        let now = self.stamp();
+        self.expire_due(now);
+        let sources = self.shared.sources.load_full();
+        for work in work.drain(..) {
+            match work {
+                // A look is no longer than what somebody else may wait for: batches take their turns, in the order in which they came.
+                Work::Events(ticket, range) if range.len() > 1 => self.rest.push_back((ticket, range)),
+                Work::Events(ticket, range) => self.on_events(ticket, range, now, &sources),
+                Work::Command(command) => self.on_command(command, now),
+            }
+            self.flush_if_long();
+        }
+        // One that is long has a look for itself.
+        let mut rows = 0;
+        while rows < LOOK_ROWS
+            && let Some((ticket, range)) = self.rest.pop_front()
+        {
+            rows += range.len();
+            self.on_events(ticket, range, now, &sources);
+            self.flush_if_long();
+        }
+        self.work = work;
+        // A warehouse that is told to stop hears no more of itself: it finishes what it took.
+        if !self.rest.is_empty() && self.myself.cast(Msg::Look).is_err() {
+            while let Some((ticket, rows)) = self.rest.pop_front() {
+                self.on_events(ticket, rows, now, &sources);
+            }
+        }
+        self.turn_on();
+    }
+
+    fn flush_if_long(&mut self) {
+        if self.draft.bytes() >= DRAFT_BYTES {
+            self.flush();
         }
     }
 }

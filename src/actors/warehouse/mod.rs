@@ -302,35 +302,6 @@ impl State {
         now
     }
 
-    /// All that has come since the last look, in its order and with one stamp.
-    fn on_look(&mut self) {
-        let mut work = std::mem::take(&mut self.work);
-        self.inbox.take(&mut work);
-        self.settle();
-        let now = self.stamp();
-        self.expire_due(now);
-        let sources = self.shared.sources.load_full();
-        // What was left of long batches goes behind what has come since.
-        work.extend(self.rest.drain(..).map(|(ticket, rows)| Work::Events(ticket, rows)));
-        for work in work.drain(..) {
-            match work {
-                Work::Events(ticket, range) => self.on_events(ticket, range, now, &sources),
-                Work::Command(command) => self.on_command(command, now),
-            }
-            if self.draft.bytes() >= DRAFT_BYTES {
-                self.flush();
-            }
-        }
-        self.work = work;
-        // A warehouse that is told to stop hears no more of itself: it finishes what it took.
-        if !self.rest.is_empty() && self.myself.cast(Msg::Look).is_err() {
-            while let Some((ticket, rows)) = self.rest.pop_front() {
-                self.on_events(ticket, rows, now, &sources);
-            }
-        }
-        self.turn_on();
-    }
-
     /// What ends every message: queues go on, all that was decided is sent, and barriers follow it.
     fn finish(&mut self) {
         self.run();

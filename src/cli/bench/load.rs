@@ -5,6 +5,10 @@
 //! is paid for by every request that it held up (G. Tene, "How NOT to measure latency": coordinated omission). The pacer is a
 //! thread that sleeps, since tokio's timer counts in whole milliseconds, which is more than a whole request. Rejected: waiting
 //! by spinning, which takes a core from the node.
+//!
+//! A batch that the node was too busy for is sent again as it is, as its caller would, and by whichever connection asks next: past the
+//! limit most are refused, and to write a new one for each refusal, or to send it out of memory that no cache has, would cost more than
+//! the refusal does.
 
 use std::cell::RefCell;
 use std::io;
@@ -32,6 +36,8 @@ use super::work::{Kind, Work};
 const RECONNECT_PAUSE: Duration = Duration::from_millis(20);
 /// How long answers may be outstanding after the end of an open loop.
 const DRAIN: Duration = Duration::from_secs(10);
+/// The status of a node that takes nothing now, and may soon.
+const BUSY: u16 = 503;
 /// How often events get a new business time.
 const TIME_STEP: Duration = Duration::from_millis(500);
 
@@ -243,6 +249,7 @@ async fn load(
             figures: Figures::default(),
             timeline: Timeline::new(plan.step),
         }));
+        let refused = Rc::default();
         let ticks = receiver.map(|receiver| Ticks::new(tokio::sync::Mutex::new(receiver)));
         for wire in wires {
             number += plan.threads as u64;
@@ -258,6 +265,7 @@ async fn load(
                 clock: clock.of(lane),
                 watch: Arc::clone(watch),
                 timed: None,
+                refused: Rc::clone(&refused),
             };
             tasks.push(tokio::task::spawn_local(caller.run(ticks.clone())));
         }
@@ -282,6 +290,8 @@ struct Caller {
     clock: Clock,
     watch: Arc<Watch>,
     timed: Option<Instant>,
+    /// Batches of this lane that are written already: the node was too busy for them.
+    refused: Rc<RefCell<Vec<Vec<u8>>>>,
 }
 
 impl Caller {
@@ -299,7 +309,7 @@ impl Caller {
             if begun >= self.clock.end || self.watch.is_over() {
                 return;
             }
-            let (kind, outcome) = self.ask(begun).await;
+            let (kind, outcome, _) = self.ask(begun).await;
             let done = Instant::now();
             // What ends within the window counts, whenever it began: as much is cut off at the end as is gained at the start.
             let measured = done >= self.clock.measured_from && done < self.clock.end;
@@ -322,9 +332,9 @@ impl Caller {
                 self.note(kind, &unanswered, begun, measured.then(|| (begun - due, Duration::ZERO)));
                 continue;
             }
-            let (kind, outcome) = self.ask(begun).await;
+            let (kind, outcome, asked) = self.ask(begun).await;
             let done = Instant::now();
-            self.note(kind, &outcome, done, measured.then(|| (done - due, done - begun)));
+            self.note(kind, &outcome, done, measured.then(|| (done - due, done - asked)));
         }
     }
 
@@ -338,8 +348,35 @@ impl Caller {
         }
     }
 
-    /// One request and what it was worth.
-    async fn ask(&mut self, now: Instant) -> (Kind, Outcome) {
+    /// One request, what it was worth, and when it was written and could be sent.
+    async fn ask(&mut self, now: Instant) -> (Kind, Outcome, Instant) {
+        let again = self.refused.borrow_mut().pop();
+        let (kind, asked) = match again {
+            Some(batch) => {
+                self.writer.request = batch;
+                (Kind::Batch, now)
+            }
+            None => (self.write(now), Instant::now()),
+        };
+        let rows = if kind == Kind::Batch { self.batch } else { 1 };
+        let mut outcome = Outcome::default();
+        match self.exchange(kind, rows, &mut outcome).await {
+            // Nothing of it was taken, its ids neither.
+            Ok(BUSY) if kind == Kind::Batch => self.refused.borrow_mut().push(std::mem::take(&mut self.writer.request)),
+            Ok(_) => {}
+            Err(error) => {
+                outcome.miss(name_of(&error), rows);
+                self.wire = None;
+            }
+        }
+        if outcome.accepted == 0 {
+            self.writer.forget_held();
+        }
+        (kind, outcome, asked)
+    }
+
+    /// Writes the next request.
+    fn write(&mut self, now: Instant) -> Kind {
         if self.timed.is_none_or(|timed| now - timed > TIME_STEP) {
             self.timed = Some(now);
             self.writer
@@ -347,19 +384,10 @@ impl Caller {
         }
         let kind = self.work.next(&mut self.writer);
         self.writer.write(kind, &self.picker);
-        let rows = if kind == Kind::Batch { self.batch } else { 1 };
-        let mut outcome = Outcome::default();
-        if let Err(error) = self.exchange(kind, rows, &mut outcome).await {
-            outcome.miss(name_of(&error), rows);
-            self.wire = None;
-        }
-        if outcome.accepted == 0 {
-            self.writer.forget_held();
-        }
-        (kind, outcome)
+        kind
     }
 
-    async fn exchange(&mut self, kind: Kind, rows: u64, outcome: &mut Outcome) -> io::Result<()> {
+    async fn exchange(&mut self, kind: Kind, rows: u64, outcome: &mut Outcome) -> io::Result<u16> {
         let wire = match &mut self.wire {
             Some(wire) => wire,
             empty => match Wire::connect(self.address).await {
@@ -372,7 +400,7 @@ impl Caller {
         };
         let reply = wire.ask(&self.writer.request).await?;
         self.judge.judge(kind, rows, &reply, outcome);
-        Ok(())
+        Ok(reply.status)
     }
 }
 
