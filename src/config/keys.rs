@@ -304,7 +304,7 @@ pub const KEYS: &[Key] = &[
         "facts a second",
         "20_000",
         false,
-        "The most facts that the auditor folds anew in a second, against what the node answers; about a millionth of a second of one core each. 0: there is no auditor.",
+        "The most facts that the auditor folds anew in a second, against what the node answers; some four microseconds of one core each, so facts that come meanwhile are taken off, down to a tenth of it. 0: there is no auditor.",
     ),
     key(
         "audit.rest_s",
