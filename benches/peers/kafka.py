@@ -341,6 +341,7 @@ def outage(args, broker, work):
             time.sleep(1 / FRESH_PER_S)
 
     say("the broker is there")
+    there = dict(at=time.time(), cpu=node.cpu(), published=node.topics()["updated"]["published"])
     began = {}
 
     def look(topics):
@@ -356,6 +357,9 @@ def outage(args, broker, work):
     follow(node, lambda at: at["updated"]["lag"] == 0 and at["availability"]["lag"] == 0)
     usage = node.usage()
     node.stop()
+    # A backlog that is gone at the first look is counted from when the broker was there.
+    if published == began["published"]:
+        began = there
     seconds, drained = ended - began["at"], published - began["published"]
     seen = {}
     for appended_ms, body in broker.read("availability", b"main/fresh-"):
