@@ -244,9 +244,7 @@ impl Sender {
             None => Ok((confirmed, end)),
         }
     }
-}
 
-impl Sender {
     /// Each look hears one answer, of one batch. It does not wait: the client's library counts whole milliseconds, and spends what is
     /// left of the last one looking again and again.
     fn hear(&self) {
