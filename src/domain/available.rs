@@ -66,12 +66,18 @@ fn lot_steps(stock: &Stock, today: Day) -> impl Iterator<Item = (Threshold, i64)
 ///
 /// `today` and `now` are one instant, as a day of the warehouse and as a time: claims whose deadline is not after `now`
 /// count for nothing, whether or not anything has swept them. The claims of the reservation `without` do not count
-/// either: it is being replaced. O(n log n) in lots and claims; where no claim asks for a date, one pass over both.
+/// either: it is being replaced. O(n log n) in lots and claims; where no claim asks for a date, one pass over both; and
+/// where none has ended either, over the lots alone.
 pub fn available(stock: &Stock, want: Option<Day>, buffer: i64, today: Day, now: Time, without: Option<&Id>) -> i64 {
     let want = asked(want, today);
-    let counts = |claim: &&Claim| live(claim, now) && without != Some(&claim.reservation);
+    let own = without.and_then(|reservation| stock.claims.of(reservation));
+    let counts = |claim: &&Claim| live(claim, now) && !own.is_some_and(|own| std::ptr::eq(own, *claim));
     let claims = || stock.claims.iter().filter(counts);
-    let least = match taken_of_anything(claims()) {
+    let taken = match stock.claims.any_dated() || stock.claims.any_ended(now) {
+        false => Some(stock.claims.units().saturating_sub(own.map_or(0, |own| own.quantity))),
+        true => taken_of_anything(claims()),
+    };
+    let least = match taken {
         Some(taken) => {
             let (serving, all) = lot_sums(stock, want, today);
             serving.min(all.saturating_sub(taken))
@@ -137,7 +143,8 @@ pub fn buffer_of(stock: &Stock, channel: &Id, warehouse: &Warehouse) -> i64 {
 /// Whether all claims together can be served from the shelf: the difference is negative for no threshold. Claims that
 /// have ended are not among them, by the contract that every command first expires them.
 pub fn set_fits(stock: &Stock, today: Day) -> bool {
-    if let Some(taken) = taken_of_anything(stock.claims.iter()) {
+    if !stock.claims.any_dated() {
+        let taken = stock.claims.units();
         return taken == 0 || lot_sums(stock, None, today).1 >= taken;
     }
     let takes = stock
@@ -174,10 +181,10 @@ pub fn risks_after(stock: &Stock, changes: &[Change], today: Day) -> Changes {
 
 /// What all claims take together after the changes; `None` when that alone does not tell who is at risk.
 fn taken_after(stock: &Stock, changes: &[Change]) -> Option<i64> {
-    if stock.claims.iter().any(|claim| claim.at_risk) {
+    if stock.claims.any_at_risk() || stock.claims.any_dated() {
         return None;
     }
-    let mut taken = taken_of_anything(stock.claims.iter())?;
+    let mut taken = stock.claims.units();
     let has = |reservation| stock.claims.of(reservation).map_or(0, |claim| claim.quantity);
     let promises = changes
         .iter()
@@ -201,6 +208,9 @@ fn taken_after(stock: &Stock, changes: &[Change]) -> Option<i64> {
 /// [`Change::AtRisk`] is given for those whose mark changes. O(n log n); one sweep when all fit.
 pub fn at_risk_changes(stock: &Stock, today: Day) -> Changes {
     if set_fits(stock, today) {
+        if !stock.claims.any_at_risk() {
+            return Changes::new();
+        }
         let again = stock.claims.iter().filter(|claim| claim.at_risk);
         return again.map(|claim| at_risk(claim, false)).collect();
     }

@@ -106,9 +106,11 @@ fn claim_whose_date_has_passed_counts_as_todays() {
 #[test]
 fn claim_ends_at_its_deadline_whether_or_not_it_was_swept() {
     let mut stock = stock(vec![lot("", None, 5)], vec![claim("r", 3, None)]);
-    stock.claims[0].deadline = Some(Time(1_001));
+    stock
+        .claims
+        .change(&Id::trusted("r"), |claim| claim.deadline = Some(Time(1_001)));
     assert_eq!(promise(&stock, None), 2);
-    stock.claims[0].deadline = Some(NOW);
+    stock.claims.change(&Id::trusted("r"), |claim| claim.deadline = Some(NOW));
     assert_eq!(promise(&stock, None), 5);
 }
 
@@ -155,7 +157,7 @@ fn oldest_claims_that_fit_stay_safe_and_the_rest_is_at_risk() {
         at_risk,
     };
     assert_eq!(at_risk_changes(&stock, TODAY).as_slice(), &[b(true)]);
-    stock.claims[1].at_risk = true;
+    stock.claims.change(&Id::trusted("b"), |claim| claim.at_risk = true);
     assert!(at_risk_changes(&stock, TODAY).is_empty(), "said once");
     stock.lots[0].inside[0] = 8;
     assert_eq!(at_risk_changes(&stock, TODAY).as_slice(), &[b(false)]);
@@ -268,9 +270,9 @@ proptest! {
         }
         for change in at_risk_changes(&stock, TODAY) {
             let Change::AtRisk { reservation, at_risk } = change else { panic!("only marks change") };
-            let claim = stock.claims.iter_mut().find(|claim| claim.reservation == reservation).unwrap();
-            prop_assert_ne!(claim.at_risk, at_risk, "only changes are told");
-            claim.at_risk = at_risk;
+            let before = stock.claims.of(&reservation).unwrap().at_risk;
+            prop_assert_ne!(before, at_risk, "only changes are told");
+            stock.claims.change(&reservation, |claim| claim.at_risk = at_risk);
         }
         prop_assert_eq!(stock.claims.iter().map(|claim| claim.at_risk).collect::<Vec<_>>(), expected);
     }

@@ -20,6 +20,7 @@ use super::{Door, body, edge, object};
 use crate::actors::node::{BasketCommand, CommandError};
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::reservation::{ConfirmLine, ConfirmRequest, HoldRequest, LineRequest, Reservation, State as BasketState};
+use crate::domain::stock::Stock;
 use crate::domain::units::{Id, MAX_QUANTITY};
 use crate::domain::warehouse::Warehouse;
 use crate::ingress::{check, suggest};
@@ -218,12 +219,8 @@ fn view(door: &Door, warehouse: &Warehouse, basket: &Reservation) -> Reservation
     let (stock, site) = (door.node.view(), warehouse.id.as_str());
     let at_risk = |sku: &Id| {
         let index = stock.keys().find(site, sku.as_str());
-        let mine = |claim: &&crate::domain::fact::Claim| claim.reservation == basket.id && claim.at_risk;
-        index.is_some_and(|index| {
-            stock.read(index, |stock, _| {
-                stock.is_some_and(|stock| stock.claims.iter().any(|c| mine(&c)))
-            })
-        })
+        let mine = |stock: &Stock| stock.claims.any_at_risk() && stock.claims.of(&basket.id).is_some_and(|claim| claim.at_risk);
+        index.is_some_and(|index| stock.read(index, |stock, _| stock.is_some_and(mine)))
     };
     shape::reservation(&warehouse.id, basket, &shape::calendar(warehouse), at_risk)
 }
@@ -404,14 +401,20 @@ pub(super) async fn at_risk(State(door): State<Door>, uri: Uri, segments: Segmen
         last = Some(sku);
         let before = items.len();
         node.read(*index, |stock, _| {
-            let claims = stock.map_or(&[][..], |stock| &stock.claims[..]);
-            items.extend(claims.iter().filter(|claim| claim.at_risk).map(|claim| RiskView {
-                reservation: claim.reservation.as_str().into(),
-                sku: sku.as_str().into(),
-                quantity: claim.quantity,
-                good_until: claim.good_until.and_then(shape::day),
-                expires_at: claim.deadline.map(|at| shape::time(at, &calendar)),
-            }));
+            let claims = stock.map(|stock| &stock.claims).filter(|claims| claims.any_at_risk());
+            items.extend(
+                claims
+                    .into_iter()
+                    .flatten()
+                    .filter(|claim| claim.at_risk)
+                    .map(|claim| RiskView {
+                        reservation: claim.reservation.as_str().into(),
+                        sku: sku.as_str().into(),
+                        quantity: claim.quantity,
+                        good_until: claim.good_until.and_then(shape::day),
+                        expires_at: claim.deadline.map(|at| shape::time(at, &calendar)),
+                    }),
+            );
         });
         found += usize::from(items.len() > before);
         if found == limit {

@@ -116,7 +116,7 @@ pub fn flags(stock: &Stock, today: Day) -> Vec<&'static str> {
     if stock.count_due {
         flags.push("count_due");
     }
-    if stock.claims.iter().any(|claim| claim.at_risk) {
+    if stock.claims.any_at_risk() {
         flags.push("at_risk");
     }
     if stock.lots.iter().any(|lot| lot.expired(today) && lot.sellable() > 0) {

@@ -185,7 +185,7 @@ fn put_flags(out: &mut Vec<u8>, stock: &Stock, today: Day) {
     let expired = || stock.lots.iter().any(|lot| lot.expired(today) && lot.sellable() > 0);
     let flags = [
         ("count_due", stock.count_due),
-        ("at_risk", stock.claims.iter().any(|claim| claim.at_risk)),
+        ("at_risk", stock.claims.any_at_risk()),
         ("expired_stock", expired()),
     ];
     put_list(

@@ -55,7 +55,7 @@ impl Turn {
         let Turn::Day(from, to) = self else { return true };
         let turned = |day: Option<Day>| day.is_some_and(|day| day >= from && day < to);
         stock.lots.iter().any(|lot| turned(lot.expires_on) && lot.sellable() > 0)
-            || stock.claims.iter().any(|claim| turned(claim.good_until))
+            || (stock.claims.any_dated() && stock.claims.iter().any(|claim| turned(claim.good_until)))
     }
 }
 

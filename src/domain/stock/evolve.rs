@@ -51,25 +51,11 @@ fn apply(stock: &mut Stock, change: &Change, business: Time, recorded: Time) {
         Change::CountDue(due) => stock.count_due = *due,
         Change::Claim(claim) if claim.quantity > 0 => stock.claims.put(Claim::clone(claim)),
         Change::Claim(claim) => stock.claims.end(&claim.reservation),
-        Change::Unclaim { reservation, quantity } => {
-            let Some(claim) = stock.claims.of_mut(reservation) else {
-                return;
-            };
-            claim.quantity = claim.quantity.saturating_sub(*quantity);
-            if claim.quantity <= 0 {
-                stock.claims.end(reservation);
-            }
-        }
-        Change::Deadline { reservation, deadline } => {
-            if let Some(claim) = stock.claims.of_mut(reservation) {
-                claim.deadline = *deadline;
-            }
-        }
-        Change::AtRisk { reservation, at_risk } => {
-            if let Some(claim) = stock.claims.of_mut(reservation) {
-                claim.at_risk = *at_risk;
-            }
-        }
+        Change::Unclaim { reservation, quantity } => stock
+            .claims
+            .change(reservation, |claim| claim.quantity = claim.quantity.saturating_sub(*quantity)),
+        Change::Deadline { reservation, deadline } => stock.claims.change(reservation, |claim| claim.deadline = *deadline),
+        Change::AtRisk { reservation, at_risk } => stock.claims.change(reservation, |claim| claim.at_risk = *at_risk),
         Change::BookCut(before) => {
             stock.book_floor = stock.book_floor.max(Some(*before));
             stock.book.cut(*before);

@@ -226,9 +226,7 @@ impl Stock {
 
     /// Units claimed by reservations.
     pub fn claimed(&self) -> i64 {
-        self.claims
-            .iter()
-            .fold(0, |sum: i64, claim| sum.saturating_add(claim.quantity))
+        self.claims.units()
     }
 
     /// The figures that every fact carries, as of an instant and its day in the warehouse, as far as the stock alone knows
