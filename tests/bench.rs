@@ -164,7 +164,7 @@ fn what_an_event_costs_on_the_disk_is_told_beside_its_fact() {
 }
 
 #[test]
-fn claims_keep_as_many_skus_awake_as_were_asked_for() {
+fn as_many_skus_are_awake_as_were_asked_for() {
     let (_, gauge) = probe(&["--probe", "memory", "--skus", "200", "--awake", "20", "--connections", "2"]);
     assert!(gauge("awake") >= 20.0 && gauge("at_rest") > 1.0, "{} awake", gauge("awake"));
 }

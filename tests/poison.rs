@@ -62,10 +62,10 @@ impl Doomed {
     }
 }
 
-/// A quick follower's round, and a warehouse for transfers.
+/// SKUs that are awake as soon as they are sold, a quick follower's round, and a warehouse for transfers.
 fn quick() -> String {
     format!(
-        "[storage]\nsnapshot_interval_s = 1\n\n{}\n[[warehouse]]\nid = \"back\"\ntime_zone = \"UTC\"\n",
+        "[actors]\nwake_rate_per_s = 1\n\n[storage]\nsnapshot_interval_s = 1\n\n{}\n[[warehouse]]\nid = \"back\"\ntime_zone = \"UTC\"\n",
         noon_config()
     )
 }
@@ -106,12 +106,10 @@ fn sellable(node: &Node, name: &str) -> i64 {
     sku(node, "main", name)["accounts"]["sellable"].as_i64().expect("a quantity")
 }
 
-/// Milk and bread, plenty of each and each awake, since it minds a promise with a deadline.
+/// Milk and bread, plenty of each and each awake.
 fn open_shop(node: &Node) {
     for name in ["milk", "bread"] {
         told(node, &event(&format!("open-{name}"), "receipt", name, PLENTY));
-        let hold = json!({"lines": [{"sku": name, "quantity": 1}], "ttl_s": 3_600});
-        insist(node, "PUT", &format!("/v1/warehouses/main/reservations/open-{name}"), &hold);
     }
 }
 

@@ -1,4 +1,4 @@
-//! One SKU that has something of its own to mind.
+//! One SKU that single events come for steadily, or that an event has panicked in.
 //!
 //! Owns: the working copy of one SKU, while it has work. Receives: work, and the question for the copy, all from its
 //! warehouse, the only sender. Sends: facts to the journal, the copy back to the warehouse. Dies when: deciding an event

@@ -166,7 +166,14 @@ fn awake(node: &Node) -> u64 {
     node.status()["actors"]["children"][1]["skus"]["awake"].as_u64().unwrap()
 }
 
-/// Waits until so many SKUs are awake: the answer to a hold comes from the journal, and does not wait for them.
+/// Makes a SKU a busy one: the same event again and again, each time a duplicate. What is done with it next gives it an actor.
+async fn busy(node: &Node, event: Event) {
+    for _ in 0..config().actors.wake_rate_per_s {
+        assert_eq!(words(node, vec![event.clone()]).await, ["duplicate"]);
+    }
+}
+
+/// Waits until so many SKUs are awake: an answer comes from the journal, and does not wait for them.
 async fn woken(node: &Node, skus: u64) {
     until("the SKUs' waking", || awake(node) == skus).await;
 }

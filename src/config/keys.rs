@@ -280,15 +280,15 @@ pub const KEYS: &[Key] = &[
         "seconds",
         "60",
         false,
-        "How long a SKU stays awake with nothing to mind.",
+        "How long a SKU stays awake with nothing to do.",
     ),
     key(
         "actors.wake_rate_per_s",
         int(1, 1_000_000),
-        "operations a second",
+        "events a second",
         "20",
         false,
-        "The steady rate of single operations that wakes a SKU.",
+        "The steady rate of single events that wakes a SKU.",
     ),
     key(
         "actors.awake_max",

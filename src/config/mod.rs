@@ -136,9 +136,9 @@ pub struct Stock {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Actors {
-    /// Awake with nothing to mind for this long, it sleeps; in seconds.
+    /// Awake with nothing to do for this long, it sleeps; in seconds.
     pub idle_sleep_s: u64,
-    /// Single operations a second that wake a SKU.
+    /// Single events a second that wake a SKU.
     pub wake_rate_per_s: u32,
     /// The most SKUs awake at once.
     pub awake_max: u32,

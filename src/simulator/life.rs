@@ -36,7 +36,7 @@ impl Setup {
         let of = |key: &'static str, value: u64| (key, Some(value.to_string()));
         let flags = [
             of("actors.idle_sleep_s", 1),
-            of("actors.wake_rate_per_s", 2),
+            of("actors.wake_rate_per_s", 1),
             of("actors.awake_max", awake),
             of("storage.snapshot_interval_s", 1 + seed % 3),
             of("audit.facts_per_s", [0, 0, 1_000][(seed / 9 % 3) as usize]),

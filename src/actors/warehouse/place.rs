@@ -154,10 +154,9 @@ impl Place {
         self.awake.as_deref().is_some_and(done)
     }
 
-    /// Whether it sleeps, and has something of its own to mind.
+    /// Whether it sleeps, and an actor of its own is worth having: single events come steadily, or one of them has panicked.
     pub(super) fn is_restless(&self, wake_rate: u32) -> bool {
-        let Copy::Here(stock) = &self.copy else { return false };
-        self.suspect.is_some() || self.heat >= wake_rate || stock.as_ref().is_some_and(minds_something)
+        matches!(self.copy, Copy::Here(_)) && (self.suspect.is_some() || self.heat >= wake_rate)
     }
 
     /// Whether nothing is known here that the view does not know, the warehouse's messages up to `durable` being in it.
@@ -291,7 +290,7 @@ impl State {
         self.runnable.push(sku);
     }
 
-    /// Gives the copy to an actor of its own when the SKU has something to mind, or back to the one it has.
+    /// Gives the copy to an actor of its own when that is worth it, or back to the one it has.
     fn wake_if_needed(&mut self, sku: SkuIndex) {
         let rate = self.shared.tuning.wake_rate_per_s;
         let place = self.place(sku);
@@ -368,9 +367,4 @@ pub(super) fn place_in<'p>(
             last_error: String::new(),
         })
     })
-}
-
-/// Whether a SKU has something of its own to mind: a claim with a deadline, or a promise at risk.
-pub(super) fn minds_something(stock: &Stock) -> bool {
-    stock.claims.iter().any(|claim| claim.deadline.is_some() || claim.at_risk)
 }

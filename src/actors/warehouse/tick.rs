@@ -6,7 +6,7 @@ use ractor::{ActorId, ActorProcessingErr};
 use tokio::time::Instant;
 
 use super::ops::{Operation, Work};
-use super::place::{Copy, Waiting, minds_something};
+use super::place::{Copy, Waiting};
 use super::{State, TICK_MS};
 use crate::domain::units::Time;
 use crate::planted::{self, Bug};
@@ -47,7 +47,7 @@ impl State {
         }
     }
 
-    /// Once a second: what has nothing to mind falls asleep, and copies at rest beyond the limit are dropped.
+    /// Once a second: what has had nothing to do for long falls asleep, and copies at rest beyond the limit are dropped.
     fn on_second(&mut self) {
         let idle_s = self.shared.tuning.idle_sleep_s;
         let mut sleepy = Vec::new();
@@ -55,14 +55,7 @@ impl State {
             place.heat /= 2;
             place.idle_s = place.idle_s.saturating_add(1);
             if place.idle_s >= idle_s && place.is_idle() && matches!(place.copy, Copy::Awake) {
-                let minds = self
-                    .shared
-                    .store
-                    .view()
-                    .read(*sku, |stock, _| stock.is_some_and(minds_something));
-                if !minds {
-                    sleepy.push(*sku);
-                }
+                sleepy.push(*sku);
             }
         }
         sleepy.into_iter().for_each(|sku| self.fall_asleep(sku));

@@ -120,7 +120,7 @@ async fn a_failing_disk_rolls_awake_skus_back_too() {
     let house = house_on(&disk, stock::decide).await;
     let node = &house.node;
     assert_eq!(words(node, vec![receipt("r", "A", 10)]).await, ["applied"]);
-    // A claim with a deadline wakes it.
+    busy(node, receipt("r", "A", 10)).await;
     assert_eq!(hold(node, "o-1", &[("A", 4)], 900).await, Ok(State::Held));
     woken(node, 1).await;
     disk.full.store(true, Ordering::SeqCst);

@@ -41,7 +41,7 @@ async fn an_id_is_remembered_across_a_restart() {
     assert_eq!(sellable(&house.node, "A"), 11);
 }
 
-/// Every SKU here is awake for most of the time: the claims have deadlines.
+/// Every SKU here is awake for most of the time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crowd_of_baskets_over_the_same_skus_never_oversells() {
     let house = house().await;
@@ -49,6 +49,7 @@ async fn a_crowd_of_baskets_over_the_same_skus_never_oversells() {
     let skus = ["A", "B", "C", "D"];
     for sku in skus {
         assert_eq!(words(node, vec![receipt(&format!("r{sku}"), sku, 100)]).await, ["applied"]);
+        busy(node, receipt(&format!("r{sku}"), sku, 100)).await;
     }
     let crowd = (0..200_usize).map(|number| async move {
         let lines: Vec<(&str, i64)> = (0..3)
@@ -86,6 +87,8 @@ async fn a_deadline_gives_the_units_back_and_lets_the_sku_sleep() {
         words(node, vec![receipt("r", "A", 10), receipt("r2", "B", 10)]).await,
         ["applied", "applied"]
     );
+    busy(node, receipt("r", "A", 10)).await;
+    busy(node, receipt("r2", "B", 10)).await;
     assert_eq!(hold(node, "o-1", &[("A", 10), ("B", 1)], 1).await, Ok(State::Held));
     woken(node, 2).await;
     assert_eq!(words(node, vec![sale("s", "B", 2)]).await, ["applied"]);

@@ -25,7 +25,7 @@ async fn goods_leave_once_though_their_sku_dies_before_the_answer() {
     let node = &house.node;
     declare(node, "back").await;
     assert_eq!(words(node, vec![receipt("r", "A", 10)]).await, ["applied"]);
-    // A claim with a deadline wakes it.
+    busy(node, receipt("r", "A", 10)).await;
     assert_eq!(hold(node, "o-1", &[("A", 1)], 900).await, Ok(State::Held));
     let out = What::TransferOut {
         quantity: 4,
@@ -81,6 +81,7 @@ async fn an_operation_that_panics_leaves_no_actor_behind() {
     let house = house_on(&Arc::default(), dies_of_poison).await;
     let node = &house.node;
     assert_eq!(words(node, vec![receipt("r", "A", 10)]).await, ["applied"]);
+    busy(node, receipt("r", "A", 10)).await;
     assert_eq!(hold(node, "o-1", &[("A", 1)], 900).await, Ok(State::Held));
     woken(node, 1).await;
     let named = What::Sale {
@@ -107,6 +108,7 @@ async fn every_command_that_waited_for_a_refused_basket_has_its_own_answer() {
     let house = house_on(&Arc::default(), is_slow).await;
     let node = &house.node;
     assert_eq!(words(node, vec![receipt("r", "A", 10)]).await, ["applied"]);
+    busy(node, receipt("r", "A", 10)).await;
     assert_eq!(hold(node, "o-1", &[("A", 1)], 900).await, Ok(State::Held));
     let slow = tokio::spawn({
         let node = node.clone();
@@ -140,6 +142,7 @@ async fn a_rebuilt_warehouse_knows_what_its_skus_had_still_sent() {
     let house = house_on(&Arc::default(), outlives_its_warehouse).await;
     let node = &house.node;
     assert_eq!(words(node, vec![receipt("r", "A", 10)]).await, ["applied"]);
+    busy(node, receipt("r", "A", 10)).await;
     assert_eq!(hold(node, "o-1", &[("A", 1)], 900).await, Ok(State::Held));
     let mut slow = sale("slow", "A", 8);
     slow.origin.document = Some("slow".into());
@@ -167,6 +170,6 @@ async fn a_rebuilt_warehouse_knows_what_its_skus_had_still_sent() {
         verdict = words(node, vec![sale("s", "A", 1)]).await;
     }
     assert_eq!((sellable(node, "A"), stock_of(node, "main", "A").claimed()), (1, 1));
-    // Woken after the answer; the dead warehouse's actors are not counted.
-    until("the SKU's waking, alone", || awake(node) == 1).await;
+    // The dead warehouse's actors are not counted.
+    until("all SKUs' sleep", || awake(node) == 0).await;
 }

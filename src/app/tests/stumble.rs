@@ -35,7 +35,7 @@ async fn a_command_that_kills_twice_is_a_dead_letter_and_its_skus_go_on() {
         words(node, vec![receipt("r", "A", 10), receipt("r2", "B", 10)]).await,
         ["applied"; 2]
     );
-    // One of them is awake.
+    busy(node, receipt("r2", "B", 10)).await;
     assert_eq!(hold(node, "o-1", &[("B", 1)], 900).await, Ok(State::Held));
     let (poisoned, sold, other) = tokio::join!(
         hold(node, "poison", &[("A", 2), ("B", 2)], 900),

@@ -17,10 +17,10 @@ const OPENING_ROWS: u32 = 1_000;
 /// The connection number of the opening; the callers begin below it.
 const OPENING_CONNECTION: u64 = 0xF_FFFF;
 
-/// Connections that hold baskets beforehand.
-const HOLDERS: u32 = 64;
-/// How long these are held, in seconds: longer than any probe takes.
-const HELD_S: u64 = 3_600;
+/// Connections that sell beforehand.
+const TILLS: u32 = 64;
+/// Sales of one SKU in a row: more than `actors.wake_rate_per_s` asks for.
+const SALES: usize = 24;
 
 /// The socket address and the `host:port` of a node's URL.
 pub fn address_of(url: &str) -> Result<(SocketAddr, String), Failure> {
@@ -55,7 +55,7 @@ pub async fn stock_up(address: SocketAddr, terms: &Terms, skus: u32) -> Result<(
     let mut wire = Wire::connect(address).await.map_err(unreachable)?;
     let mut writer = Writer::new(terms.clone(), OPENING_CONNECTION, 0);
     let judge = Judge::default();
-    writer.set_time(&Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+    writer.set_time(&now());
     for from in (0..skus).step_by(OPENING_ROWS as usize) {
         let until = (from + OPENING_ROWS).min(skus);
         writer.write_opening(from, until);
@@ -80,23 +80,25 @@ pub async fn stock_up(address: SocketAddr, terms: &Terms, skus: u32) -> Result<(
     Ok(())
 }
 
-/// Holds one basket of one unit of each of the first `skus` SKUs, for an hour: a claim with a deadline keeps a SKU awake.
-pub async fn hold_each(address: SocketAddr, terms: &Terms, skus: u32) -> Result<(), Failure> {
-    let terms = Terms {
-        ttl_s: Some(HELD_S),
-        ..terms.clone()
-    };
-    let callers = (0..HOLDERS).map(|caller| {
-        let (mine, terms) = ((caller..skus).step_by(HOLDERS as usize), terms.clone());
+fn now() -> String {
+    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Sells each of the first `skus` SKUs unit by unit, faster than the rate at which a SKU is given an actor of its own (with the
+/// default configuration).
+pub async fn wake_each(address: SocketAddr, terms: &Terms, skus: u32) -> Result<(), Failure> {
+    let callers = (0..TILLS).map(|caller| {
+        let (mine, terms) = ((caller..skus).step_by(TILLS as usize), terms.clone());
         async move {
             let mut wire = Wire::connect(address).await?;
             let mut writer = Writer::new(terms, OPENING_CONNECTION - 1 - u64::from(caller), 0);
-            for sku in mine {
-                writer.write_hold_of(sku);
+            writer.set_time(&now());
+            for sku in mine.flat_map(|sku| std::iter::repeat_n(sku, SALES)) {
+                writer.write_sale_of(sku);
                 let reply = wire.ask(&writer.request).await?;
                 if reply.status >= 300 {
                     let excerpt: String = String::from_utf8_lossy(reply.body).chars().take(300).collect();
-                    return Err(Failure::data(format!("a basket was not held: {excerpt}")));
+                    return Err(Failure::data(format!("a sale was not accepted: {excerpt}")));
                 }
             }
             Ok::<(), Failure>(())

@@ -122,14 +122,11 @@ impl Writer {
         }
     }
 
-    /// Writes a basket of one unit of one SKU, held.
-    pub fn write_hold_of(&mut self, sku: u32) {
+    /// Writes a sale of one unit of one SKU.
+    pub fn write_sale_of(&mut self, sku: u32) {
         self.body.clear();
-        self.picked.clear();
-        self.picked.push(sku);
-        self.lines_of_basket();
-        let id = self.id();
-        self.finish("PUT", Path::Reservation(id, ""));
+        self.event(Kind::Sale, sku, 1);
+        self.finish("POST", Path::Events);
     }
 
     /// Writes a batch of receipts for the SKUs from `from` until `until`.
@@ -314,8 +311,8 @@ mod tests {
         assert_eq!(parts(&writer.request).1["lines"].as_array().map(Vec::len), Some(3));
         writer.write(Kind::Read, &picker);
         assert!(parts(&writer.request).0.starts_with("GET /v1/warehouses/main/skus/SKU-00000"));
-        writer.write_hold_of(7);
-        assert_eq!(parts(&writer.request).1["lines"][0]["sku"], "SKU-0000007");
+        writer.write_sale_of(7);
+        assert_eq!(parts(&writer.request).1["data"]["sku"], "SKU-0000007");
         writer.write_opening(10, 15);
         assert_eq!(parts(&writer.request).1[4]["data"]["sku"], "SKU-0000014");
     }

@@ -34,7 +34,7 @@ impl Bench<'_> {
     pub(super) async fn memory(&mut self) -> Result<(), Failure> {
         if self.args.awake > 0 {
             let plan = self.plan()?;
-            prepare::hold_each(plan.address, &plan.terms, self.args.awake).await?;
+            prepare::wake_each(plan.address, &plan.terms, self.args.awake).await?;
         }
         let plan = self.plan()?;
         let run = measure::measure(self.args, plan, Some(self.node.pid())).await?;
