@@ -112,12 +112,18 @@ impl State {
             self.shared
                 .clock_ahead(&self.desk.warehouse, origin, request.time, borrowed.now);
         }
-        let reservation = self.write_basket(decision, origin, borrowed);
+        let reservation = self.write_basket(existing, decision, origin, borrowed);
         Ok(BasketAnswer { reservation, created })
     }
 
     /// Puts a basket's decision into the draft: the reservation's fact first, then those of its SKUs.
-    fn write_basket(&mut self, decision: BasketDecision, origin: &Origin, borrowed: &mut Borrowed) -> Arc<Reservation> {
+    fn write_basket(
+        &mut self,
+        before: Option<&Reservation>,
+        decision: BasketDecision,
+        origin: &Origin,
+        borrowed: &mut Borrowed,
+    ) -> Arc<Reservation> {
         let BasketDecision {
             what,
             business,
@@ -148,7 +154,7 @@ impl State {
             self.write_sku(&sku, said, outcome, changes, borrowed);
         }
         borrowed.draft.lines_follow();
-        self.keep_basket(&after);
+        self.keep_basket(before, &after);
         after
     }
 
@@ -209,7 +215,7 @@ impl State {
         match decision {
             Ok(decision) => {
                 let origin = node_origin(format!("expired/{id}/{}", basket.version));
-                self.write_basket(decision, &origin, borrowed);
+                self.write_basket(Some(&basket), decision, &origin, borrowed);
             }
             Err(refusal) => tracing::error!(reservation = %id, %refusal, "a held reservation could not be expired"),
         }
@@ -254,7 +260,7 @@ impl State {
         }
         // Last, since nothing of an operation that panics may stay.
         if let Some(after) = after {
-            self.keep_basket(&after);
+            self.keep_basket(Some(&basket), &after);
         }
     }
 }

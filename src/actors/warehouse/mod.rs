@@ -343,11 +343,9 @@ impl State {
         }
     }
 
-    fn keep_basket(&mut self, reservation: &Arc<Reservation>) {
+    fn keep_basket(&mut self, before: Option<&Reservation>, reservation: &Arc<Reservation>) {
         let after = &**reservation;
-        if let Some(before) = self.basket(&after.id)
-            && let Some(deadline) = before.expires
-        {
+        if let Some(deadline) = before.and_then(|before| before.expires) {
             self.deadlines.remove(&(deadline, after.id.clone()));
         }
         if let (Basket::Held, Some(deadline)) = (after.state, after.expires) {

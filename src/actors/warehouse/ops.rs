@@ -286,9 +286,35 @@ impl State {
         needed.dedup();
     }
 
-    /// Enters the queues of all its SKUs at once; carried out when it has all their copies.
-    pub(super) fn begin(&mut self, operation: Operation) {
-        self.enter(operation, VecDeque::push_back);
+    /// Carries it out when all its copies are to be had at once, and else enters the queues of all its SKUs; it is carried out when it
+    /// has them all.
+    pub(super) fn begin(&mut self, mut operation: Operation) {
+        match self.borrow_all(&operation.skus) {
+            Some(copies) => {
+                operation.copies = copies;
+                self.perform(operation);
+            }
+            None => self.enter(operation, VecDeque::push_back),
+        }
+    }
+
+    /// The copies of all those SKUs, if nobody has one of them or waits for it.
+    fn borrow_all(&mut self, skus: &[SkuIndex]) -> Option<Copies> {
+        let mut copies = Copies::with_capacity_and_hasher(skus.len(), Default::default());
+        for sku in skus {
+            match self.place(*sku).borrow() {
+                Some(stock) => drop(copies.insert(*sku, stock)),
+                None => {
+                    for (sku, stock) in copies {
+                        self.place(sku).copy = Copy::Here(stock);
+                        // It may have been an actor's.
+                        self.runnable.push(sku);
+                    }
+                    return None;
+                }
+            }
+        }
+        Some(copies)
     }
 
     /// As [`State::begin`], before all that waits: it had all its copies once, so nobody who waits can have one of them.
@@ -340,13 +366,15 @@ impl State {
             self.stumbled(operation, said(panic.as_ref()));
             return;
         }
-        let number = self.number;
+        let (number, rate) = (self.number, self.shared.tuning.wake_rate_per_s);
         for (sku, stock) in borrowed.copies {
             let place = self.place(sku);
             place.copy = Copy::Here(stock);
             place.touched = number;
             place.idle_s = 0;
-            self.runnable.push(sku);
+            if !place.queue.is_empty() || place.awake.is_some() || place.is_restless(rate) {
+                self.runnable.push(sku);
+            }
         }
         match operation.work {
             Work::Expire { id } => drop(self.stumbles.remove(&id)),

@@ -148,6 +148,31 @@ impl Place {
         self.queue.extend(rows.drain(..).map(waiting));
     }
 
+    /// The copy, on loan to an operation; `None`: somebody has it, or waits for it.
+    pub(super) fn borrow(&mut self) -> Option<Option<Stock>> {
+        if !self.queue.is_empty() {
+            return None;
+        }
+        self.fetch();
+        match std::mem::replace(&mut self.copy, Copy::Lent) {
+            Copy::Here(stock) => Some(stock),
+            elsewhere => {
+                self.copy = elsewhere;
+                None
+            }
+        }
+    }
+
+    /// An actor with nothing to do needs not be asked for the copy.
+    pub(super) fn fetch(&mut self) {
+        if matches!(self.copy, Copy::Awake)
+            && self.is_idle()
+            && let Some(awake) = &self.awake
+        {
+            self.copy = Copy::Here(awake.copy.lock().take());
+        }
+    }
+
     /// Whether it is awake, and its actor has done all that it was sent.
     pub(super) fn is_idle(&self) -> bool {
         let done = |awake: &Awake| awake.done.load(Ordering::Acquire) == awake.sent;
@@ -196,12 +221,8 @@ impl State {
         let Some(waiting) = place.queue.pop_front() else {
             return false;
         };
-        // An actor with nothing to do needs not be asked for the copy.
-        if matches!((&waiting, &place.copy), (Waiting::Operation(_), Copy::Awake))
-            && place.is_idle()
-            && let Some(awake) = &place.awake
-        {
-            place.copy = Copy::Here(awake.copy.lock().take());
+        if matches!(waiting, Waiting::Operation(_)) {
+            place.fetch();
         }
         match (waiting, &place.copy) {
             (Waiting::Row(ticket, prepared), Copy::Here(_)) => self.decide_here(sku, &ticket, &mut vec![*prepared]),

@@ -24,9 +24,13 @@ impl State {
         } else {
             now
         };
+        let mut due = Vec::new();
         while self.deadlines.first().is_some_and(|(deadline, _)| *deadline <= now)
             && let Some((_, id)) = self.deadlines.pop_first()
         {
+            due.push(id);
+        }
+        for id in due {
             let mut skus = Vec::new();
             self.add_lines(&id, &mut skus);
             self.begin(Operation::new(Work::Expire { id }, now, skus));

@@ -17,7 +17,6 @@ use super::super::once;
 use super::State;
 use super::basket::Said;
 use super::ops::{Borrowed, Copies, Operation, Work, node_origin};
-use super::place::Copy;
 use crate::domain::available::at_risk_changes;
 use crate::domain::event::Origin;
 use crate::domain::fact::{Change, Changes, Outcome};
@@ -116,12 +115,7 @@ impl State {
                 self.turning.push_front((sku, turn));
                 break;
             }
-            let place = self.place(sku);
-            if place.queue.is_empty()
-                && let Copy::Here(stock) = &mut place.copy
-            {
-                let stock = stock.take();
-                place.copy = Copy::Lent;
+            if let Some(stock) = self.place(sku).borrow() {
                 copies.insert(sku, stock);
                 turns.insert(sku, turn);
             } else {

@@ -8,16 +8,19 @@ use crate::storage::append::SkuIndex;
 use super::sweep::{Look, Sweep};
 
 impl Sweep {
-    /// Looks at a SKU as the view has it now: compares it when the sweep has read as far, and else keeps a copy until it has.
-    pub(super) fn look_at(&mut self, look: &Look<'_>, index: SkuIndex) {
+    /// Looks at a SKU as the view has it now: compares it when the sweep has read as far, and else keeps a copy until it has. Says how
+    /// many reservations were looked up for it.
+    pub(super) fn look_at(&mut self, look: &Look<'_>, index: SkuIndex) -> i64 {
         let Some((stock, seq)) = look
             .shared
             .view
             .read(index, |stock, seq| stock.map(|stock| (stock.clone(), seq)))
         else {
-            return self.absent(look, index);
+            self.absent(look, index);
+            return 0;
         };
-        if stock.claims.iter().next().is_some() {
+        let claims = stock.claims.len();
+        if claims > 0 {
             promised(look, index);
         }
         if seq < self.position() {
@@ -25,6 +28,7 @@ impl Sweep {
         } else {
             self.waiting.insert(index.0, (seq, stock));
         }
+        claims as i64
     }
 
     /// A SKU that somebody has named and that has no state.

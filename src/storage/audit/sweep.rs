@@ -25,7 +25,7 @@ use super::report::{Finding, Findings};
 /// Rows of the journal read in one transaction.
 const ROWS: usize = 8;
 
-/// What looking an id up costs, in facts.
+/// What looking up an id, or a reservation, costs, in facts.
 const LOOKUP_COST: i64 = 8;
 
 /// How a sweep goes on.
@@ -173,8 +173,7 @@ impl Sweep {
             Stage::Looking { next } if *next < self.range.end => {
                 let sku = SkuIndex(*next);
                 *next += 1;
-                *left -= 1;
-                self.look_at(&look, sku);
+                *left -= 1 + self.look_at(&look, sku) * LOOKUP_COST;
             }
             Stage::Looking { .. } => self.stage = Stage::CatchingUp,
             Stage::CatchingUp if self.waiting.is_empty() => {
@@ -187,7 +186,7 @@ impl Sweep {
             }
             Stage::CatchingUp => self.read(&look, left)?,
             Stage::Baskets { left: keys } => {
-                *left -= 1;
+                *left -= LOOKUP_COST;
                 match keys.pop() {
                     Some(key) => self.compare_basket(&look, &key),
                     None => return Ok(Next::Done),
