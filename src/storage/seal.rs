@@ -48,6 +48,8 @@ impl Sealer {
 
     /// Writes one portion, if any generation is full. Says whether there is more to do.
     pub(crate) fn step(&mut self) -> Result<bool, CommitFailure> {
+        let view = &self.shared.view;
+        view.live.make_ahead(view.durable_seq());
         if self.underway.is_none() {
             self.underway = self.begin();
         }
@@ -84,7 +86,7 @@ impl Sealer {
         rows::write(&self.journal, vec![Put::Generation(number, Some(sealed.encode()))])?;
         // First known as sealed, then no longer live: in between it is answered twice, and never not at all.
         self.shared.runs.add(number, sealed);
-        self.shared.view.retire(number);
+        self.shared.view.live.retire(number);
         self.underway = None;
         Ok(true)
     }

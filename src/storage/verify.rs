@@ -174,7 +174,7 @@ fn salvaged(salvage: &Salvage, refused: OpenError, path: &Path) -> Result<Report
     let bits = about.generation_bits;
     let retire = |seq: u64| {
         if seq & ((1 << bits) - 1) == 0 {
-            fold.retire((seq >> bits).wrapping_sub(1));
+            fold.live.retire((seq >> bits).wrapping_sub(1));
         }
     };
     walk(

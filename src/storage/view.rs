@@ -7,6 +7,7 @@
 mod baskets;
 mod cells;
 mod keys;
+mod live;
 mod rows;
 mod walk;
 mod whole;
@@ -15,7 +16,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
@@ -35,6 +35,7 @@ use super::remembered::{self, Generation, Why};
 use baskets::Baskets;
 pub(crate) use cells::Cells;
 pub use keys::{Keys, TooManySkus};
+use live::Live;
 use whole::Whole;
 
 /// The SKUs and the reservations of one warehouse.
@@ -65,10 +66,8 @@ pub struct View {
     warehouse_seqs: Mutex<BTreeMap<Id, u64>>,
     catalogue: RwLock<BTreeMap<Id, (Arc<str>, u64)>>,
     letters: RwLock<BTreeMap<u64, (DeadLetter, u64)>>,
-    pub(crate) live: ArcSwap<Vec<Arc<Generation>>>,
+    pub(crate) live: Live,
     generation_bits: u32,
-    /// The longest that a fold has waited for room for more ids, in microseconds.
-    longest_growth_us: AtomicU64,
     durable: AtomicU64,
     changes: AtomicU64,
     pub(crate) dirty: Mutex<Dirty>,
@@ -85,9 +84,8 @@ impl View {
             warehouse_seqs: Mutex::default(),
             catalogue: RwLock::default(),
             letters: RwLock::default(),
-            live: ArcSwap::from_pointee(vec![Arc::new(Generation::new(first_live, generation_bits))]),
+            live: Live::new(first_live, generation_bits),
             generation_bits,
-            longest_growth_us: AtomicU64::new(0),
             durable: AtomicU64::new(0),
             changes: AtomicU64::new(0),
             dirty: Mutex::default(),
@@ -106,7 +104,7 @@ impl View {
 
     /// The longest that a commit has waited for room for more remembered ids since the start, in microseconds.
     pub fn longest_growth_us(&self) -> u64 {
-        self.longest_growth_us.load(Ordering::Relaxed)
+        self.live.longest_growth_us()
     }
 
     /// Rises with every change of the view; equal numbers, equal view.
@@ -245,29 +243,6 @@ impl View {
         self.shelves.store(Arc::new(shelves));
         shelf
     }
-
-    /// The live generation of a sequence, made when it is the next one; `None` when it is sealed.
-    fn generation(&self, seq: u64) -> Option<Arc<Generation>> {
-        let number = seq >> self.generation_bits;
-        let live = self.live.load();
-        match live.iter().rev().find(|generation| generation.number <= number) {
-            Some(generation) if generation.number == number => Some(Arc::clone(generation)),
-            Some(_) => {
-                let began = Instant::now();
-                let new = Arc::new(Generation::new(number, self.generation_bits));
-                let took = began.elapsed().as_micros() as u64;
-                self.longest_growth_us.fetch_max(took, Ordering::Relaxed);
-                // The sealer may drop an old one at the same time.
-                self.live.rcu(|live| {
-                    let mut longer = Vec::clone(live);
-                    longer.push(Arc::clone(&new));
-                    longer
-                });
-                Some(new)
-            }
-            None => None,
-        }
-    }
 }
 
 /// The fold. Only the journal's thread calls these, and the start before that thread exists.
@@ -284,7 +259,7 @@ impl View {
                 .as_ref()
                 .is_none_or(|of: &Arc<Generation>| of.number != seq >> self.generation_bits)
             {
-                generation = self.generation(seq);
+                generation = self.live.of(seq);
             }
             if let Some(generation) = &generation {
                 self.remember(generation, &folded, seq);

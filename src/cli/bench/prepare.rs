@@ -20,7 +20,7 @@ const OPENING_CONNECTION: u64 = 0xF_FFFF;
 /// Connections that sell beforehand.
 const TILLS: u32 = 64;
 /// Sales of one SKU in a row: more than `actors.wake_rate_per_s` asks for.
-const SALES: usize = 24;
+const SALES: usize = 30;
 
 /// The socket address and the `host:port` of a node's URL.
 pub fn address_of(url: &str) -> Result<(SocketAddr, String), Failure> {

@@ -76,7 +76,7 @@ impl<'a> Derived<'a> {
                 }
             }
         }
-        self.fold.retire(number);
+        self.fold.live.retire(number);
     }
 
     fn differs(&self, kind: Kind, number: u64, expected: &Pairs) -> Option<String> {

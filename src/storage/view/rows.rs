@@ -106,19 +106,6 @@ impl View {
         self.letters.write().insert(seq, (letter, at));
     }
 
-    /// Drops a live generation: its runs answer for it now.
-    pub(crate) fn retire(&self, number: u64) {
-        // The journal's thread may add a generation at the same time.
-        self.live.rcu(|live| {
-            let rest: Vec<_> = live
-                .iter()
-                .filter(|generation| generation.number != number)
-                .cloned()
-                .collect();
-            rest
-        });
-    }
-
     /// Where this view differs from another, in words; empty: nowhere. With `forgetful`, what has ended may be missing here.
     pub(crate) fn differences(&self, other: &View, forgetful: bool) -> Vec<String> {
         let mut found = Vec::new();
