@@ -181,15 +181,25 @@ fn large_messages_are_kept_whole_listed_in_short_pages_and_taken_again() {
     assert_eq!(north["accounts"]["sellable"], 7_000);
 }
 
-/// Turns a byte within the second batch of records of a partition's file over: what the batch holds is compressed no more.
+/// Damages the second and the fourth batch of records of a partition's file: what they hold is compressed no more, and the fourth's
+/// checksum is that of what it holds now, as if it had been written so.
 fn damage(broker: &Broker, partition: &str) {
     let file = broker.file(&format!("data/{partition}/00000000000000000000.log"));
     let mut bytes = std::fs::read(&file).expect("the partition's file");
-    // A batch of format 2: base offset (8 bytes), length of what follows (4).
-    let length = |at: usize| u32::from_be_bytes(bytes[at + 8..at + 12].try_into().expect("four bytes")) as usize + 12;
-    let second = length(0);
-    let middle = second + length(second) * 2 / 3;
-    bytes[middle] ^= 0x55;
+    // A batch of format 2: base offset (8 bytes), length of what follows (4), …; at 17 the checksum (CRC-32C) of all from 21 on; the
+    // records from 61 on.
+    let after = |bytes: &[u8], at: usize| {
+        let length = bytes[at + 8..at + 12].try_into().expect("four bytes");
+        at + 12 + u32::from_be_bytes(length) as usize
+    };
+    let second = after(&bytes, 0);
+    let third = after(&bytes, second);
+    let fourth = after(&bytes, third);
+    let fifth = after(&bytes, fourth);
+    bytes[second + (third - second) * 2 / 3] ^= 0x55;
+    bytes[fourth + 61] ^= 0x55;
+    let checksum = crc32c::crc32c(&bytes[fourth + 21..fifth]);
+    bytes[fourth + 17..fourth + 21].copy_from_slice(&checksum.to_be_bytes());
     std::fs::write(&file, bytes).expect("the partition's file");
 }
 
@@ -198,7 +208,7 @@ fn records_that_the_broker_cannot_give_whole_are_told_and_block_nothing() {
     let broker = Broker::start();
     broker.topic("rot.light", 1, &[]);
     let producer = broker.producer(&[("compression.codec", "gzip"), ("linger.ms", "200")]);
-    for batch in 0..3 {
+    for batch in 0..5 {
         for n in 0..20 {
             Sent::event(&event(&format!("{batch}-{n}"), "receipt", "milk", 1)).send(&producer, "rot.light");
         }
@@ -210,21 +220,21 @@ fn records_that_the_broker_cannot_give_whole_are_told_and_block_nothing() {
     damage(&broker, "rot.light-0");
     broker.up();
     let mut node = Node::builder().config(&config(&broker, &input("rot.light", "light"))).start();
-    wait_until("what can be read", || sellable(&node, "milk") == 40);
+    wait_until("what can be read", || sellable(&node, "milk") == 60);
     let found = letters(&node);
-    assert_eq!(found.len(), 1, "{found:?}");
-    assert!(
-        found[0]["error"].to_string().contains("from offset 20 to 39 are damaged"),
-        "{found:?}"
-    );
-    assert_eq!(
-        (&found[0]["message"]["offset"], &found[0]["message"]["body"]),
-        (&json!(20), &Value::Null)
-    );
-    assert_eq!(of_topic(&node, "rot.light")["missed"], 20);
+    assert_eq!(found.len(), 2, "{found:?}");
+    for (letter, offset) in found.iter().zip([60, 20]) {
+        let which = format!("from offset {offset} to {} are damaged", offset + 19);
+        assert!(letter["error"].to_string().contains(&which), "{letter}");
+        assert_eq!(
+            (&letter["message"]["offset"], &letter["message"]["body"]),
+            (&json!(offset), &Value::Null)
+        );
+    }
+    assert_eq!(of_topic(&node, "rot.light")["missed"], 40);
     node.kill();
     node.restart();
     broker.produce("rot.light", [Sent::event(&event("last", "receipt", "milk", 1))]);
     taken(&node, &broker, &["rot.light"]);
-    assert_eq!((sellable(&node, "milk"), letters(&node).len()), (41, 1));
+    assert_eq!((sellable(&node, "milk"), letters(&node).len()), (61, 2));
 }
