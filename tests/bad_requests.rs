@@ -1,6 +1,6 @@
 //! Requests that are wrong as a whole, or only in part, and what they are told: against the real binary.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -172,4 +172,42 @@ fn a_warehouse_keeps_what_a_change_leaves_out() {
         .expect_status(200);
     node.send("PUT", path, &key, first.into_bytes()).expect_status(200);
     assert_eq!(node.get(path).json()["channels"]["web"]["buffer"], 9);
+}
+
+/// The answer comes before the body does; the caller, who has heard nothing yet, sends the rest, and is not cut off for it.
+#[test]
+fn whoever_is_refused_before_the_body_has_come_hears_it_and_keeps_the_connection() {
+    const BODY: usize = 3_000_000;
+    let node = Node::start();
+    let mut stream = TcpStream::connect(node.address()).expect("the node listens");
+    stream
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .expect("a socket has a time-out");
+    let mut answers = BufReader::new(stream.try_clone().expect("a second handle"));
+    let mut answer = || {
+        let (mut head, mut length) = (String::new(), 0);
+        while !head.ends_with("\r\n\r\n") {
+            let before = head.len();
+            assert_ne!(answers.read_line(&mut head).expect("an answer"), 0, "closed after {head:?}");
+            let length_of = |line: &str| line.trim().strip_prefix("content-length: ")?.parse().ok();
+            length = length_of(&head[before..]).unwrap_or(length);
+        }
+        let mut body = vec![0; length];
+        answers.read_exact(&mut body).expect("the answer's body");
+        head
+    };
+    for _ in 0..3 {
+        let head =
+            format!("POST /v1/nowhere HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {BODY}\r\n\r\n");
+        stream.write_all(head.as_bytes()).expect("the node reads");
+        assert!(answer().starts_with("HTTP/1.1 404 "), "told before the body is there");
+        // More than the buffers on the way hold: it only goes through when the node reads it.
+        stream
+            .write_all(&vec![b' '; BODY])
+            .expect("the node reads what it does not want");
+        stream
+            .write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")
+            .expect("the node reads");
+        assert!(answer().starts_with("HTTP/1.1 200 "));
+    }
 }
