@@ -64,17 +64,22 @@ fn auditor(shared: &Shared) -> Step {
     let mut auditor = shared.store.auditor(shared.findings.clone(), shared.tuning.audit_rest_ms);
     let mut seen = shared.store.view().durable_seq();
     Box::new(move |shared| {
-        let facts = (shared.tuning.audit_facts_per_s / AUDITS_A_SECOND).max(1);
-        // What has come since the last step is taken off: the processor belongs to those who wait for an answer. A tenth is left, so
-        // that a round ends also under a load that never ends.
         let durable = shared.store.view().durable_seq();
-        let came = u32::try_from(durable.saturating_sub(std::mem::replace(&mut seen, durable))).unwrap_or(u32::MAX);
-        let facts = facts.saturating_sub(came).max(facts.div_ceil(10));
+        let came = durable.saturating_sub(std::mem::replace(&mut seen, durable));
+        let facts = audited(shared.tuning.audit_facts_per_s, came);
         if let Err(error) = auditor.step(facts, shared.clock.now()) {
             tracing::debug!(%error, "the auditor waits for the store");
         }
         Ok(false)
     })
+}
+
+/// The facts that the auditor folds in one step. What has come since the last one is taken off: the processor belongs to those who wait
+/// for an answer. A tenth is left, so that a round ends also under a load that never ends.
+fn audited(facts_per_s: u32, came: u64) -> u32 {
+    let facts = (facts_per_s / AUDITS_A_SECOND).max(1);
+    let came = u32::try_from(came).unwrap_or(u32::MAX);
+    facts.saturating_sub(came).max(facts.div_ceil(10))
 }
 
 fn heard(step: Result<bool, KeepError>) -> Result<bool, String> {
@@ -110,4 +115,17 @@ pub fn finish(shared: &Shared) {
         tracing::warn!(%error, "the last snapshot was not written; the next start reads more of the journal, and nothing is lost");
     }
     shared.store.close();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::audited;
+
+    #[test]
+    fn the_auditor_steps_back_for_what_comes_and_never_stands_still() {
+        assert_eq!(audited(20_000, 0), 2_000);
+        assert_eq!(audited(20_000, 700), 1_300);
+        assert_eq!([1_900, 50_000, u64::MAX].map(|came| audited(20_000, came)), [200; 3]);
+        assert_eq!(audited(1, 9), 1);
+    }
 }
