@@ -52,6 +52,12 @@ pub enum Bug {
     CursorSkips,
     /// Forwarder: a start begins at the end of the journal.
     TransfersForgotten,
+    /// Kafka, in: the place is written before what it stands for.
+    PlaceAhead,
+    /// Kafka, in: a message that is no event is passed without a letter.
+    LetterSkipped,
+    /// Kafka, out: the cursor passes what was sent, confirmed or not.
+    CursorAhead,
     /// Draft: the facts of a basket go to the journal in two messages.
     BasketInTwo,
     /// Domain: one unit more is promised than there is.
@@ -98,6 +104,9 @@ impl Bug {
         Bug::ExpiryLate,
         Bug::CursorSkips,
         Bug::TransfersForgotten,
+        Bug::PlaceAhead,
+        Bug::LetterSkipped,
+        Bug::CursorAhead,
         Bug::BasketInTwo,
         Bug::OversellByOne,
         Bug::ReleaseLost,

@@ -14,13 +14,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 
-use crate::actors::node::{Node, Verdict};
-use crate::domain::refusal::Refusal;
 use crate::doom;
-use crate::ingress::admission::Valve;
 use crate::storage::append::Position;
 
-use super::In;
 use super::assigned::Assigned;
 use super::client::{Broker, Heard, Trouble, code};
 use super::damage::is_damage;
@@ -28,6 +24,7 @@ use super::gauge::{InGauge, Line};
 use super::part::Stop;
 use super::place::Sight;
 use super::taken::Batch;
+use super::taker::Taker;
 use super::way::{BATCH, Way};
 
 /// How long a message is waited for; then the thread looks whether it should end.
@@ -43,14 +40,9 @@ const BEHIND_LIGHT: i32 = 5;
 
 /// Everything that a consumer is given.
 pub(super) struct Consumer {
-    pub(super) node: Node,
+    pub(super) taker: Taker,
     pub(super) broker: Broker,
     pub(super) group: String,
-    pub(super) heavy: bool,
-    pub(super) ins: Arc<[In]>,
-    /// The most rows and bytes of one message.
-    pub(super) limits: (usize, usize),
-    pub(super) valve: Valve,
     pub(super) line: Arc<Line>,
     pub(super) gauges: Vec<(Arc<str>, Arc<InGauge>)>,
     pub(super) way: Arc<Way>,
@@ -61,7 +53,7 @@ pub(super) struct Consumer {
 impl Consumer {
     /// Takes messages until it should end.
     pub(super) fn run(&self, stop: &Stop) {
-        if self.heavy {
+        if self.taker.heavy {
             step_back();
         }
         let mut wait = AGAIN[0];
@@ -79,7 +71,7 @@ impl Consumer {
 
     fn open(&self) -> Result<BaseConsumer<Assigned>, Trouble> {
         let mut settings = self.broker.settings()?;
-        if let Ok(store) = self.node.store().id() {
+        if let Ok(store) = self.taker.node.store().id() {
             // After a crash the group knows its member again, and does not wait ten seconds for the end of the old one.
             settings.set("group.instance.id", format!("shelfd-{store}"));
         }
@@ -100,15 +92,15 @@ impl Consumer {
             .set("check.crcs", "true")
             .set("fetch.wait.max.ms", "100")
             .set("fetch.error.backoff.ms", "100")
-            .set("queued.min.messages", if self.heavy { "20000" } else { "5000" })
-            .set("queued.max.messages.kbytes", if self.heavy { "16384" } else { "8192" })
+            .set("queued.min.messages", if self.taker.heavy { "20000" } else { "5000" })
+            .set("queued.max.messages.kbytes", if self.taker.heavy { "16384" } else { "8192" })
             .set("statistics.interval.ms", "1000")
             // A topic's id is told there, and nowhere else.
             .set("debug", "topic")
             .set_log_level(RDKafkaLogLevel::Debug);
-        let context = Assigned::new(self.node.clone(), Heard::new(self.line.clone()), self.gauges.clone());
+        let context = Assigned::new(self.taker.node.clone(), Heard::new(self.line.clone()), self.gauges.clone());
         let consumer: BaseConsumer<Assigned> = settings.create_with_context(context)?;
-        let topics: Vec<&str> = self.ins.iter().map(|one| one.topic.as_str()).collect();
+        let topics: Vec<&str> = self.taker.ins.iter().map(|one| one.topic.as_str()).collect();
         consumer.subscribe(&topics)?;
         Ok(consumer)
     }
@@ -136,7 +128,7 @@ impl Consumer {
     fn gather(&self, consumer: &BaseConsumer<Assigned>) -> Batch {
         let mut batch = Batch::default();
         let mut wait = POLL;
-        let most = if self.heavy { self.way.heavy_batch() } else { BATCH.0 };
+        let most = if self.taker.heavy { self.way.heavy_batch() } else { BATCH.0 };
         while batch.len() < most && batch.bytes() < BATCH.1 {
             match consumer.poll(wait) {
                 None => break,
@@ -190,7 +182,7 @@ impl Consumer {
             // Said by the client while it looks for its place, and mended by it.
             Some(Code::PartitionEOF | Code::NoError) => {}
             Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => {
-                let topics: Vec<&str> = self.ins.iter().map(|one| one.topic.as_str()).collect();
+                let topics: Vec<&str> = self.taker.ins.iter().map(|one| one.topic.as_str()).collect();
                 self.line.waits(&format!(
                     "{words}: the broker lacks one of the topics {}; create it",
                     topics.join(", ")
@@ -212,7 +204,7 @@ impl Consumer {
     fn judge(&self, consumer: &BaseConsumer<Assigned>, stop: &Stop, batch: &Arc<Batch>) -> Option<Vec<Position>> {
         let topics: Vec<Arc<str>> = self.gauges.iter().map(|(name, _)| name.clone()).collect();
         let positions = batch.positions(&topics);
-        if self.heavy {
+        if self.taker.heavy {
             self.give_way(stop);
         } else {
             self.way.light(true);
@@ -220,7 +212,7 @@ impl Consumer {
         let begun = Instant::now();
         let (mut wait, mut paused) = (AGAIN[0], false);
         let done = loop {
-            match self.once(stop, batch, &positions) {
+            match stop.finish(self.taker.once(batch, &positions)) {
                 Ok(()) => break Some(()),
                 Err(_) if stop.now() => break None,
                 Err(refusal) => {
@@ -240,7 +232,7 @@ impl Consumer {
         if paused {
             self.pause(consumer, false);
         }
-        if !self.heavy {
+        if !self.taker.heavy {
             self.way.light(false);
         }
         self.line.runs();
@@ -270,67 +262,6 @@ impl Consumer {
         while self.way.is_busy((self.lag)()) && begun.elapsed() < GIVE_WAY && !stop.now() {
             stop.pause(Duration::from_millis(1));
         }
-    }
-
-    /// One try of the whole batch: what was taken by an earlier one is a duplicate.
-    fn once(&self, stop: &Stop, batch: &Arc<Batch>, positions: &[Position]) -> Result<(), Refusal> {
-        let mut decoded = batch.decode(&self.node, &self.ins, self.limits);
-        let events = std::mem::take(&mut decoded.events);
-        let mut permit = self.valve.permit();
-        match self.heavy {
-            true => permit.take_heavy_events(events.len())?,
-            false => permit.take_events(events.len())?,
-        }
-        // What needs a letter first must not have its place written before.
-        let reach = if decoded.letters.is_empty() {
-            positions.to_vec()
-        } else {
-            Vec::new()
-        };
-        let (verdicts, written) = match events.is_empty() {
-            true => (Vec::new(), false),
-            false => {
-                let bearer = batch.bearer(&decoded, &self.ins, self.limits.1);
-                let judged = self.node.events_reaching(events, Some(Box::new(permit)), reach, Some(bearer));
-                stop.finish(judged)
-            }
-        };
-        tally(&verdicts);
-        batch.tell_poison(&decoded, &verdicts, &self.ins);
-        for verdict in &verdicts {
-            if let Verdict::NotJudged(refusal) = verdict {
-                return Err(Refusal::clone(refusal));
-            }
-        }
-        let mut letters = batch.refused(&decoded, &verdicts, &self.ins, self.limits.1);
-        letters.append(&mut decoded.letters);
-        match (letters.is_empty(), written) {
-            (true, true) => Ok(()),
-            (true, false) => stop.finish(self.node.reached(positions.to_vec())),
-            (false, _) => {
-                metrics::counter!("shelfd_kafka_in_letters_total").increment(letters.len() as u64);
-                stop.finish(self.node.keep_letters(letters, positions.to_vec()))
-            }
-        }
-    }
-}
-
-/// Counts verdicts as the HTTP door does.
-fn tally(verdicts: &[Verdict]) {
-    let mut words: Vec<(&'static str, u64)> = Vec::new();
-    for verdict in verdicts {
-        let word = match verdict {
-            Verdict::Judged { duplicate: true, .. } => "duplicate",
-            Verdict::Judged { outcome, .. } => outcome.word(),
-            Verdict::NotJudged(_) => "not_judged",
-        };
-        match words.iter_mut().find(|(known, _)| *known == word) {
-            Some((_, count)) => *count += 1,
-            None => words.push((word, 1)),
-        }
-    }
-    for (word, count) in words {
-        metrics::counter!("shelfd_events_total", "verdict" => word).increment(count);
     }
 }
 

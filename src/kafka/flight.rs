@@ -15,8 +15,12 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer, ProducerContext, PurgeConfig};
 
+use crate::planted::{self, Bug};
+
 use super::client::{Broker, Heard, Trouble, code};
 use super::gauge::Line;
+#[cfg(test)]
+use super::peer;
 use super::{Out, What};
 
 /// Messages sent and not confirmed; past it nothing more is read.
@@ -68,20 +72,46 @@ impl Failure {
     }
 }
 
+/// Whom it is sent to.
+#[derive(Clone)]
+pub(super) enum To {
+    /// A real one.
+    Broker(Broker),
+    /// The simulator's.
+    #[cfg(test)]
+    Peer(peer::Peer),
+}
+
 /// The answers as they come, in the thread that polls.
 struct Answers {
     heard: Heard,
     topic: String,
-    came: Mutex<Came>,
+    came: Arc<Mutex<Came>>,
     /// Answers that have come.
     looks: AtomicU64,
 }
 
+/// What has been answered, and not been looked at yet.
 #[derive(Default)]
-struct Came {
+pub(super) struct Came {
     /// The flight, and how many of its messages were confirmed in a row.
     confirmed: Vec<(usize, u32)>,
     failed: Option<Failure>,
+}
+
+impl Came {
+    /// A message of a flight is with the broker.
+    pub(super) fn confirm(&mut self, flight: usize) {
+        match self.confirmed.last_mut() {
+            Some((last, count)) if *last == flight => *count += 1,
+            _ => self.confirmed.push((flight, 1)),
+        }
+    }
+
+    /// A message is not. What is purged after a failure says nothing new.
+    pub(super) fn fail(&mut self, failure: Failure) {
+        self.failed.get_or_insert(failure);
+    }
 }
 
 impl ClientContext for Answers {
@@ -100,15 +130,8 @@ impl ProducerContext for Answers {
         self.looks.fetch_add(1, Ordering::Relaxed);
         let mut came = self.came.lock();
         match result {
-            Ok(_) => match came.confirmed.last_mut() {
-                Some((last, count)) if *last == flight => *count += 1,
-                _ => came.confirmed.push((flight, 1)),
-            },
-            Err((error, message)) => {
-                let failure = Failure::of(error, &self.topic, message.payload_len());
-                // What is purged after a failure says nothing new.
-                came.failed.get_or_insert(failure);
-            }
+            Ok(_) => came.confirm(flight),
+            Err((error, message)) => came.fail(Failure::of(error, &self.topic, message.payload_len())),
         }
     }
 }
@@ -119,9 +142,17 @@ struct Flight {
     open: u32,
 }
 
+/// What carries messages.
+enum Wire {
+    Broker(BaseProducer<Answers>),
+    #[cfg(test)]
+    Peer(peer::Wire),
+}
+
 /// See the module.
 pub(super) struct Sender {
-    producer: BaseProducer<Answers>,
+    wire: Wire,
+    came: Arc<Mutex<Came>>,
     topic: String,
     flights: VecDeque<Flight>,
     /// The number of the first flight.
@@ -131,34 +162,16 @@ pub(super) struct Sender {
 
 impl Sender {
     /// A producer of its own. Connects by itself, whenever it can.
-    pub(super) fn open(broker: &Broker, out: &Out, line: &Arc<Line>) -> Result<Sender, Trouble> {
-        let mut settings = broker.settings()?;
-        settings
-            .set("enable.idempotence", "true")
-            // A batch that is refused for good ends the client: what lies behind it must not be delivered ahead of it.
-            .set("enable.gapless.guarantee", "true")
-            // The outbox owns the retrying: a message waits for its broker as long as it takes, in its order.
-            .set("message.timeout.ms", "0")
-            // Fewer and larger batches cost the broker and the node less; a light event has 50 ms.
-            .set("linger.ms", "5")
-            .set("compression.codec", &out.compression)
-            .set("batch.num.messages", "10000")
-            .set("queue.buffering.max.messages", "100000")
-            .set(
-                "queue.buffering.max.kbytes",
-                MAX_KBYTES[usize::from(out.what == What::DeadLetters)],
-            )
-            // The broker judges sizes, not its client.
-            .set("message.max.bytes", "100000000")
-            .set("topic.metadata.propagation.max.ms", "5000");
-        let context = Answers {
-            heard: Heard::new(line.clone()),
-            topic: out.topic.clone(),
-            came: Mutex::default(),
-            looks: AtomicU64::default(),
+    pub(super) fn open(to: &To, out: &Out, line: &Arc<Line>) -> Result<Sender, Trouble> {
+        let came = Arc::default();
+        let wire = match to {
+            To::Broker(broker) => Wire::Broker(producer(broker, out, line, &came)?),
+            #[cfg(test)]
+            To::Peer(peer) => Wire::Peer(peer.wire(&out.topic)),
         };
         Ok(Sender {
-            producer: settings.create_with_context::<_, BaseProducer<Answers, NoCustomPartitioner>>(context)?,
+            wire,
+            came,
             topic: out.topic.clone(),
             flights: VecDeque::new(),
             first: 0,
@@ -191,23 +204,10 @@ impl Sender {
     /// Sends one message of the newest flight.
     pub(super) fn send(&mut self, key: &str, body: &[u8], headers: OwnedHeaders) -> Result<(), Failure> {
         let flight = self.first + self.flights.len() - 1;
-        let mut record = BaseRecord::with_opaque_to(&self.topic, flight)
-            .key(key)
-            .payload(body)
-            .headers(headers);
-        loop {
-            match self.producer.send(record) {
-                Ok(()) => break,
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                    record = back;
-                    self.producer.poll(ROOM_WITHIN);
-                    // Whoever polls next hears it too; a queue that stays full must not hide that the thread is to end.
-                    if self.producer.context().came.lock().failed.is_some() {
-                        return Err(Failure::Again("the queue is full".to_owned()));
-                    }
-                }
-                Err((error, _)) => return Err(Failure::of(&error, &self.topic, body.len())),
-            }
+        match &mut self.wire {
+            Wire::Broker(producer) => send(producer, &self.came, flight, (&self.topic, key, body), headers)?,
+            #[cfg(test)]
+            Wire::Peer(wire) => wire.send(flight, key, body, &headers),
         }
         if let Some(flight) = self.flights.back_mut() {
             flight.open += 1;
@@ -219,7 +219,7 @@ impl Sender {
     /// Hears what has been answered. How many messages were confirmed, and the end up to which everything is.
     pub(super) fn answers(&mut self) -> Result<(u64, Option<u64>), Failure> {
         self.hear();
-        let came = std::mem::take(&mut *self.producer.context().came.lock());
+        let came = std::mem::take(&mut *self.came.lock());
         let mut confirmed = 0;
         for (flight, count) in came.confirmed {
             if let Some(flight) = flight.checked_sub(self.first).and_then(|at| self.flights.get_mut(at)) {
@@ -230,14 +230,15 @@ impl Sender {
         }
         let mut end = None;
         // The newest flight is still being filled while its messages are confirmed already, but never across two calls.
-        while self.flights.front().is_some_and(|flight| flight.open == 0) {
+        let done = |flight: &Flight| flight.open == 0 || planted::is(Bug::CursorAhead);
+        while self.flights.front().is_some_and(done) {
             end = self.flights.pop_front().and_then(|flight| flight.end).or(end);
             self.first += 1;
         }
         match came.failed {
             // What was confirmed before stays confirmed; the failure comes again with the next look, and its messages with it.
             Some(failure) if end.is_some() => {
-                self.producer.context().came.lock().failed = Some(failure);
+                self.came.lock().failed = Some(failure);
                 Ok((confirmed, end))
             }
             Some(failure) => Err(failure),
@@ -245,22 +246,90 @@ impl Sender {
         }
     }
 
-    /// Each look hears one answer, of one batch. It does not wait: the client's library counts whole milliseconds, and spends what is
-    /// left of the last one looking again and again.
-    fn hear(&self) {
-        for _ in 0..MAX_ANSWERS {
-            let before = self.producer.context().looks.load(Ordering::Relaxed);
-            self.producer.poll(Duration::ZERO);
-            if self.producer.context().looks.load(Ordering::Relaxed) == before {
-                return;
-            }
+    fn hear(&mut self) {
+        match &mut self.wire {
+            Wire::Broker(producer) => hear(producer),
+            #[cfg(test)]
+            Wire::Peer(wire) => wire.poll(&mut self.came.lock()),
         }
     }
+}
+
+/// Each look hears one answer, of one batch. It does not wait: the client's library counts whole milliseconds, and spends what is left
+/// of the last one looking again and again.
+fn hear(producer: &BaseProducer<Answers>) {
+    for _ in 0..MAX_ANSWERS {
+        let before = producer.context().looks.load(Ordering::Relaxed);
+        producer.poll(Duration::ZERO);
+        if producer.context().looks.load(Ordering::Relaxed) == before {
+            return;
+        }
+    }
+}
+
+fn send(
+    producer: &BaseProducer<Answers>,
+    came: &Mutex<Came>,
+    flight: usize,
+    (topic, key, body): (&str, &str, &[u8]),
+    headers: OwnedHeaders,
+) -> Result<(), Failure> {
+    let mut record = BaseRecord::with_opaque_to(topic, flight)
+        .key(key)
+        .payload(body)
+        .headers(headers);
+    loop {
+        match producer.send(record) {
+            Ok(()) => return Ok(()),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                record = back;
+                producer.poll(ROOM_WITHIN);
+                // Whoever polls next hears it too; a queue that stays full must not hide that the thread is to end.
+                if came.lock().failed.is_some() {
+                    return Err(Failure::Again("the queue is full".to_owned()));
+                }
+            }
+            Err((error, _)) => return Err(Failure::of(&error, topic, body.len())),
+        }
+    }
+}
+
+fn producer(broker: &Broker, out: &Out, line: &Arc<Line>, came: &Arc<Mutex<Came>>) -> Result<BaseProducer<Answers>, Trouble> {
+    let mut settings = broker.settings()?;
+    settings
+        .set("enable.idempotence", "true")
+        // A batch that is refused for good ends the client: what lies behind it must not be delivered ahead of it.
+        .set("enable.gapless.guarantee", "true")
+        // The outbox owns the retrying: a message waits for its broker as long as it takes, in its order.
+        .set("message.timeout.ms", "0")
+        // Fewer and larger batches cost the broker and the node less; a light event has 50 ms.
+        .set("linger.ms", "5")
+        .set("compression.codec", &out.compression)
+        .set("batch.num.messages", "10000")
+        .set("queue.buffering.max.messages", "100000")
+        .set(
+            "queue.buffering.max.kbytes",
+            MAX_KBYTES[usize::from(out.what == What::DeadLetters)],
+        )
+        // The broker judges sizes, not its client.
+        .set("message.max.bytes", "100000000")
+        .set("topic.metadata.propagation.max.ms", "5000");
+    let context = Answers {
+        heard: Heard::new(line.clone()),
+        topic: out.topic.clone(),
+        came: came.clone(),
+        looks: AtomicU64::default(),
+    };
+    Ok(settings.create_with_context::<_, BaseProducer<Answers, NoCustomPartitioner>>(context)?)
 }
 
 impl Drop for Sender {
     fn drop(&mut self) {
         // What is not confirmed is sent again from the cursor; waiting for it here would be waiting for a broker that is away.
-        self.producer.purge(PurgeConfig::default().queue().inflight());
+        match &self.wire {
+            Wire::Broker(producer) => producer.purge(PurgeConfig::default().queue().inflight()),
+            #[cfg(test)]
+            Wire::Peer(_) => {}
+        }
     }
 }

@@ -19,11 +19,14 @@ mod flight;
 mod gauge;
 mod latest;
 mod part;
+#[cfg(test)]
+pub(crate) mod peer;
 mod place;
 mod publisher;
 mod rounds;
 mod shadow;
 mod taken;
+mod taker;
 mod way;
 
 use std::sync::Arc;
@@ -37,8 +40,10 @@ use crate::ingress::admission::Valve;
 
 pub use client::{Broker, Login, Trouble};
 use consumer::Consumer;
+use flight::To;
 pub use gauge::Gauges;
 use part::Parts;
+use taker::Taker;
 use way::Way;
 
 /// What is published on a topic.
@@ -149,8 +154,8 @@ impl Kafka {
         for out in options.outs {
             let gauge = kafka.gauges.out(&out.topic, out.what);
             let name = format!("kafka-out {}", out.topic);
-            let publisher = publisher::Publisher::new(node.clone(), options.broker.clone(), out, gauge);
-            kafka.parts.start(name, move |stop| publisher.run(stop));
+            let publisher = publisher::Publisher::new(node.clone(), To::Broker(options.broker.clone()), out, gauge);
+            kafka.parts.start(name, move |stop| stop.finish(publisher.run(stop)));
         }
         Ok(kafka)
     }
@@ -166,14 +171,17 @@ impl Kafka {
         let gauge = |one: &In| (one.topic.as_str().into(), self.gauges.input(&one.topic, class, &line));
         let gauges = ins.iter().map(gauge).collect();
         let (behind, view) = (self.gauges.clone(), node.clone());
-        let consumer = Consumer {
+        let taker = Taker {
             node: node.clone(),
-            broker: options.broker.clone(),
-            group: format!("{}.{class}", options.group),
             heavy,
             ins: ins.into(),
             limits: (options.max_rows, options.max_bytes),
             valve: valve.clone(),
+        };
+        let consumer = Consumer {
+            taker,
+            broker: options.broker.clone(),
+            group: format!("{}.{class}", options.group),
             line,
             gauges,
             way: self.way.clone(),

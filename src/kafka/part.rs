@@ -30,20 +30,25 @@ impl Stop {
     }
 
     /// Waits for a future, but no longer than `most`, nor after it should end. `None`: it did not come.
-    pub(super) fn wait<T>(&self, most: Duration, until: impl Future<Output = T>) -> Option<T> {
+    pub(super) async fn wait<T>(&self, most: Duration, until: impl Future<Output = T>) -> Option<T> {
         let mut told = self.told.clone();
-        self.runtime.block_on(async {
-            tokio::select! {
-                done = until => Some(done),
-                () = tokio::time::sleep(most) => None,
-                _ = told.wait_for(|stop| *stop) => None,
-            }
-        })
+        tokio::select! {
+            // In this order, so that a simulated run is the same each time.
+            biased;
+            done = until => Some(done),
+            () = tokio::time::sleep(most) => None,
+            _ = told.wait_for(|stop| *stop) => None,
+        }
     }
 
-    /// A pause.
+    /// Lets time pass.
+    pub(super) async fn rest(&self, how_long: Duration) {
+        self.wait(how_long, std::future::pending::<()>()).await;
+    }
+
+    /// A pause of this thread.
     pub(super) fn pause(&self, how_long: Duration) {
-        self.wait(how_long, std::future::pending::<()>());
+        self.runtime.block_on(self.rest(how_long));
     }
 
     /// Runs a future to its end, also when it should end: what is underway in the journal is answered within seconds.
@@ -72,6 +77,12 @@ impl Parts {
             tell,
             threads: Vec::new(),
         }
+    }
+
+    /// What its threads are told.
+    #[cfg(test)]
+    pub(super) fn told(&self) -> Stop {
+        self.stop.clone()
     }
 
     /// Starts one; `run` is called again when it panics.

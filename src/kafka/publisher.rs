@@ -5,14 +5,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::actors::node::Node;
 use crate::doom;
 
-use super::client::Broker;
 use super::facts::Facts;
-use super::flight::{Failure, Sender};
+use super::flight::{Failure, Sender, To};
 use super::gauge::OutGauge;
 use super::latest::Latest;
 use super::part::Stop;
@@ -32,7 +33,7 @@ const WRITE_EVERY: Duration = Duration::from_millis(500);
 const FINISH: Duration = Duration::from_secs(2);
 
 /// What there is to publish.
-pub(super) trait Source {
+pub(super) trait Source: Send {
     /// Sends the next portion, in flights of its own. Says whether there was one.
     fn more(&mut self, sender: &mut Sender) -> Result<bool, Failure>;
 
@@ -45,30 +46,31 @@ pub(super) trait Source {
 /// See the module.
 pub(super) struct Publisher {
     node: Node,
-    broker: Broker,
+    to: To,
     out: Out,
     gauge: Arc<OutGauge>,
     cursor: String,
 }
 
 impl Publisher {
-    pub(super) fn new(node: Node, broker: Broker, out: Out, gauge: Arc<OutGauge>) -> Publisher {
+    pub(super) fn new(node: Node, to: To, out: Out, gauge: Arc<OutGauge>) -> Publisher {
         let cursor = cursor_of(&out.topic);
         Publisher {
             node,
-            broker,
+            to,
             out,
             gauge,
             cursor,
         }
     }
 
-    /// Publishes until it should end.
-    pub(super) fn run(&self, stop: &Stop) {
+    /// Publishes until it should end. Waits as a task does, so that the simulator can turn its clock; what the client's library does
+    /// blocks, so in a node it has a thread of its own.
+    pub(super) async fn run(&self, stop: &Stop) {
         let mut wait = AGAIN[0];
         while !stop.now() {
             let begun = self.gauge.published.load(Ordering::Relaxed);
-            let failure = match self.publish(stop) {
+            let failure = match self.publish(stop).await {
                 Ok(()) => return,
                 Err(failure) => failure,
             };
@@ -78,18 +80,18 @@ impl Publisher {
             match failure {
                 Failure::Forever(why) => {
                     self.gauge.line.stopped(&why);
-                    stop.pause(FOREVER);
+                    stop.rest(FOREVER).await;
                 }
                 Failure::Again(why) => {
                     self.gauge.line.waits(&why);
-                    stop.pause(wait);
+                    stop.rest(wait).await;
                     wait = (wait * 2).min(AGAIN[1]);
                 }
             }
         }
     }
 
-    fn publish(&self, stop: &Stop) -> Result<(), Failure> {
+    async fn publish(&self, stop: &Stop) -> Result<(), Failure> {
         let store = self.node.store();
         let known = store
             .cursor(&self.cursor)
@@ -103,21 +105,27 @@ impl Publisher {
         };
         self.gauge.cursor.store(place.at, Ordering::Relaxed);
         self.gauge.read.store(place.at, Ordering::Relaxed);
-        let mut sender = Sender::open(&self.broker, &self.out, &self.gauge.line)?;
+        let mut sender = Sender::open(&self.to, &self.out, &self.gauge.line)?;
         let mut source: Box<dyn Source> = match self.out.what {
             What::Availability => Box::new(Latest::new(&self.node, &self.out, known, self.gauge.clone())?),
             _ => Box::new(Facts::new(&self.node, &self.out, known, self.gauge.clone())?),
         };
-        let done = self.go_on(stop, &mut sender, source.as_mut(), &mut place);
+        let done = self.go_on(stop, &mut sender, source.as_mut(), &mut place).await;
         place.write();
         done
     }
 
-    fn go_on(&self, stop: &Stop, sender: &mut Sender, source: &mut dyn Source, place: &mut Place<'_>) -> Result<(), Failure> {
+    async fn go_on(
+        &self,
+        stop: &Stop,
+        sender: &mut Sender,
+        source: &mut dyn Source,
+        place: &mut Place<'_>,
+    ) -> Result<(), Failure> {
         let mut durable = self.node.durable();
         loop {
             if stop.now() {
-                return self.finish(stop, sender, place);
+                return self.finish(sender, place).await;
             }
             durable.borrow_and_update();
             let more = sender.has_room() && source.more(sender)?;
@@ -127,12 +135,13 @@ impl Publisher {
             }
             // A wake-up says "look", never "what".
             if !sender.is_empty() {
-                stop.wait(ANSWERS, durable.changed());
+                stop.wait(ANSWERS, durable.changed()).await;
                 continue;
             }
             place.write_when_due();
             let idle = if place.written == place.at { IDLE } else { WRITE_EVERY };
-            stop.wait(source.rests().map_or(idle, |rest| rest.min(idle)), durable.changed());
+            let idle = source.rests().map_or(idle, |rest| rest.min(idle));
+            stop.wait(idle, durable.changed()).await;
         }
     }
 
@@ -152,10 +161,10 @@ impl Publisher {
     }
 
     /// Hears what is underway, for a moment.
-    fn finish(&self, stop: &Stop, sender: &mut Sender, place: &mut Place<'_>) -> Result<(), Failure> {
+    async fn finish(&self, sender: &mut Sender, place: &mut Place<'_>) -> Result<(), Failure> {
         let until = Instant::now() + FINISH;
         while !sender.is_empty() && Instant::now() < until {
-            stop.finish(tokio::time::sleep(ANSWERS));
+            tokio::time::sleep(ANSWERS).await;
             self.hear(sender, place)?;
         }
         Ok(())

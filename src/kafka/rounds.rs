@@ -4,9 +4,10 @@
 //! it is published once. Waiting with each for a while of its own was rejected: then there is always one that waits, and the
 //! publisher's place never moves.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hashbrown::HashMap;
+use tokio::time::Instant;
 
 use crate::storage::append::SkuIndex;
 

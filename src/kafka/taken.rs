@@ -2,7 +2,7 @@
 //!
 //! Bytes of all messages lie in one buffer: a message of its own allocations each would cost as much as decoding it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -69,7 +69,7 @@ pub(super) fn print(message: &BorrowedMessage<'_>) -> u64 {
     print_of(message.timestamp().to_millis(), message.key(), message.payload())
 }
 
-fn print_of(timestamp: Option<i64>, key: Option<&[u8]>, body: Option<&[u8]>) -> u64 {
+pub(super) fn print_of(timestamp: Option<i64>, key: Option<&[u8]>, body: Option<&[u8]>) -> u64 {
     let mut print = Xxh3Default::new();
     print.update(&timestamp.unwrap_or_default().to_le_bytes());
     for part in [key, body] {
@@ -88,21 +88,29 @@ impl Batch {
 
     /// Takes a message of one of the topics.
     pub(super) fn take(&mut self, topic: usize, message: &BorrowedMessage<'_>) {
-        let key = message.key().map(|key| self.put(key));
-        let body = message.payload().map(|body| self.put(body));
-        let mut headers = SmallVec::new();
+        let place = (message.partition(), message.offset(), message.timestamp().to_millis());
+        self.take_parts(topic, place, message.key(), message.payload());
         for header in message.headers().into_iter().flat_map(Headers::iter) {
             let name = self.put(header.key.as_bytes());
-            headers.push((name, self.put(header.value.unwrap_or_default())));
+            let value = self.put(header.value.unwrap_or_default());
+            if let Some(kept) = self.kept.last_mut() {
+                kept.headers.push((name, value));
+            }
         }
+    }
+
+    /// Takes a message without headers: its partition, its offset and when it was sent; its key and its body.
+    pub(super) fn take_parts(&mut self, topic: usize, place: (i32, i64, Option<i64>), key: Option<&[u8]>, body: Option<&[u8]>) {
+        let (partition, offset, timestamp) = place;
+        let (key, body) = (key.map(|key| self.put(key)), body.map(|body| self.put(body)));
         self.kept.push(Kept {
             topic,
-            partition: message.partition(),
-            offset: message.offset(),
-            timestamp: message.timestamp().to_millis(),
+            partition,
+            offset,
+            timestamp,
             key,
             body,
-            headers,
+            headers: SmallVec::new(),
         });
     }
 
@@ -295,7 +303,7 @@ impl Batch {
 
     /// Where each partition goes on after it.
     pub(super) fn positions(&self, topics: &[Arc<str>]) -> Vec<Position> {
-        let mut newest: HashMap<(usize, i32), &Kept> = HashMap::new();
+        let mut newest: BTreeMap<(usize, i32), &Kept> = BTreeMap::new();
         for kept in &self.kept {
             newest.insert((kept.topic, kept.partition), kept);
         }

@@ -39,6 +39,8 @@ pub(super) struct Fold {
     pub(super) sites: BTreeMap<Id, Warehouse>,
     /// Dead letters that nobody has put away.
     pub(super) letters: BTreeSet<u64>,
+    /// Whatever a fact says who said it: source and id.
+    pub(super) heard: BTreeSet<(Id, Id)>,
     /// Each event that has been taken: the fact that did.
     pub(super) taken: BTreeMap<(Id, Id, Id), u64>,
     /// A fingerprint of each fact, the first at 0.
@@ -105,6 +107,7 @@ impl Fold {
             return Err(broken("replay", format!("fact {} follows fact {}", fact.seq, self.seq)));
         }
         self.seq = fact.seq;
+        self.heard.insert((fact.origin.source.clone(), fact.origin.id.clone()));
         self.prints.push(print(fact));
         if let Outcome::DeadLetter { .. } = fact.outcome {
             self.letters.insert(fact.seq);

@@ -8,6 +8,7 @@
 mod check;
 mod disk;
 mod fold;
+mod kafka;
 mod life;
 mod rules;
 mod run;

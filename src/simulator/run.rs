@@ -7,9 +7,11 @@ use xxhash_rust::xxh3::Xxh3Default;
 use super::check::{Checker, Underway, word};
 use super::disk::{Disk, Image};
 use super::fold::{Broken, broken};
+use super::kafka::{Kafka, Trouble};
 use super::life::{Life, Setup};
 use super::work::{Answer, Answers, Clients, Heard, Sight, now, send};
 use crate::host::world;
+use crate::kafka::peer::PARTITIONS;
 use crate::planted::{self, Bug};
 
 /// Steps of one run.
@@ -59,6 +61,7 @@ struct Run {
     clients: Clients,
     checker: Checker,
     answers: Answers,
+    kafka: Kafka,
     requests: u64,
     heard: u64,
     /// Steps until the disk is whole again.
@@ -68,7 +71,7 @@ struct Run {
 }
 
 /// Who may die, by the names of `doom`.
-const ACTORS: [&str; 12] = [
+const ACTORS: [&str; 14] = [
     "warehouse",
     "warehouse_sent",
     "warehouses",
@@ -81,6 +84,8 @@ const ACTORS: [&str; 12] = [
     "retention",
     "auditor",
     "journal",
+    "kafka_in",
+    "kafka_out",
 ];
 
 /// What may break.
@@ -130,6 +135,7 @@ impl Run {
             clients: Clients::new(),
             checker: Checker::default(),
             answers: Answers::default(),
+            kafka: Kafka::default(),
             requests: 0,
             heard: 0,
             trouble: 0,
@@ -178,6 +184,7 @@ impl Run {
             life.node().view().durable_seq()
         ));
         self.checker.after_a_start(life.node())?;
+        self.kafka.meets(&life);
         self.life = Some(life);
         Ok(())
     }
@@ -197,6 +204,7 @@ impl Run {
         for _ in 0..chance.random_range(0..4) {
             self.ask(&mut chance);
         }
+        self.send_on_kafka();
         if chance.random_range(0..6) == 0 {
             let fault = Fault::any(&mut chance);
             self.say(format!("{}: {fault:?}", self.step));
@@ -207,11 +215,39 @@ impl Run {
         let ms = [0, 1, 5, 20, 60, 300, 1_200, 2_500][chance.random_range(0..8)];
         self.pass(ms)?;
         self.trouble = self.trouble.saturating_sub(1);
+        self.kafka.pass();
         if self.trouble == 0 {
             self.life().disk.fill(false);
             world_is_calm(self.life());
         }
         Ok(())
+    }
+
+    /// What comes on Kafka, and what breaks there: by a chance of its own, so that the other one is as it would be without.
+    fn send_on_kafka(&mut self) {
+        let seed = self.seed.wrapping_mul(0x2545_f491).wrapping_add(u64::from(self.step));
+        let mut chance = Xoshiro256PlusPlus::seed_from_u64(seed);
+        for _ in 0..chance.random_range(0..3) {
+            let now = self.life().run(async { now() });
+            let mut sight = Sight {
+                chance: &mut chance,
+                fold: &self.checker.fold,
+                now,
+            };
+            let body = self.clients.message(&mut sight);
+            let partition = chance.random_range(0..PARTITIONS);
+            // A producer that has not heard the broker's answer sends again, and perhaps elsewhere.
+            for again in 0..1 + u32::from(chance.random_range(0..8) == 0) {
+                let partition = (partition + again as usize) % PARTITIONS;
+                self.kafka.give(partition, &body);
+                self.say(format!("{}: on partition {partition}: {body}", self.step));
+            }
+        }
+        if chance.random_range(0..10) == 0 {
+            let trouble = Trouble::any(&mut chance);
+            self.say(format!("{}: {trouble:?}", self.step));
+            self.kafka.suffer(trouble);
+        }
     }
 
     fn ask(&mut self, chance: &mut Xoshiro256PlusPlus) {
@@ -294,6 +330,11 @@ impl Run {
             return self.start(image, wall_ms + 1_000);
         }
         let checked = self.checker.step(&life, &self.setup, answers, ms, self.trouble == 0);
+        let checked = checked.and_then(|new| {
+            self.kafka.absorb(&new);
+            self.kafka.check(&life, &self.checker.fold).map(|()| new)
+        });
+        self.say(self.kafka.in_words());
         let gave_up = life.gave_up();
         self.life = Some(life);
         for fact in checked? {
@@ -321,12 +362,14 @@ impl Run {
     fn rest(&mut self) -> Result<(), Broken> {
         self.life().disk.fill(false);
         self.life().disk.hiccup(0);
+        self.kafka.rest();
         world_is_calm(self.life());
         self.trouble = 0;
         for _ in 0..5 {
             self.pass(1_000)?;
         }
-        self.checker.at_rest(self.life())
+        self.checker.at_rest(self.life())?;
+        self.kafka.at_rest(self.life(), &self.checker.fold)
     }
 }
 

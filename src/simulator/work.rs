@@ -229,6 +229,18 @@ impl Clients {
         Say::Events(if sight.one_in(2) { format!("{line}\n{line}") } else { line })
     }
 
+    /// A message on Kafka: an event, now and then one that was sent before or that is none.
+    pub(super) fn message(&mut self, sight: &mut Sight<'_>) -> String {
+        let said = match sight.chance.random_range(0..10) {
+            0 => return "{\"specversion\":\"1.0\",".to_owned(),
+            1..=2 => self.again(sight),
+            3 => self.poison(sight),
+            _ => self.body(sight, 1),
+        };
+        let Say::Events(lines) = said else { return String::new() };
+        lines.lines().next().unwrap_or_default().to_owned()
+    }
+
     fn poison(&mut self, sight: &mut Sight<'_>) -> Say {
         let line = self.event(sight);
         Say::Events(line.replace("\"data\":{", "\"data\":{\"document\":\"poison\","))

@@ -22,7 +22,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("metrics", "domain storage actors telemetry systemd"),
     ("ingress", "domain storage actors telemetry"),
     ("http", "domain storage actors ingress telemetry"),
-    ("kafka", "domain storage actors ingress telemetry doom"),
+    ("kafka", "domain storage actors ingress telemetry planted doom"),
     (
         "app",
         "domain storage actors metrics ingress http kafka config telemetry systemd planted host",
@@ -35,7 +35,7 @@ const LAYERS: &[(&str, &str)] = &[
         "main",
         "domain storage actors metrics ingress http kafka app cli config telemetry systemd",
     ),
-    ("simulator", "domain storage actors ingress app config host planted doom"),
+    ("simulator", "domain storage actors ingress kafka app config host planted doom"),
     ("fuzz", "domain storage ingress http config cli"),
     ("lib", ""),
 ];
