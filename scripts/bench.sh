@@ -195,7 +195,7 @@ kafka() {
 case "$mode" in
 quick)
     throughput
-    row 'baskets of 10 lines, held' alone --work basket --lines 10 --ttl 30 --goal 'per_s >= 10000'
+    row 'baskets of 10 lines, held, 256 connections' alone --connections 256 --work basket --lines 10 --ttl 30 --goal 'per_s >= 10000'
     characters 3
     kafka 200000 200000
     once 'start, 100,000 SKUs' 2 --probe start "${batch[@]}" --skus 100000 --goal 'lost <= 0'
@@ -204,7 +204,7 @@ full)
     throughput
     row 'batches of 1,000, 1,000,000 SKUs' bare "${batch[@]}" --skus 1000000 "${growth[@]}" --goal 'per_s >= 350000' \
         --goal 'slower_than:batches of 1,000, 1,000 SKUs <= 1.5'
-    row 'baskets of 10 lines, held' alone --work basket --lines 10 --ttl 30 --goal 'per_s >= 10000'
+    row 'baskets of 10 lines, held, 256 connections' alone --connections 256 --work basket --lines 10 --ttl 30 --goal 'per_s >= 10000'
     row 'hold, then confirm, 64 connections' alone --work hold-confirm
     rounds=1
     row 'batches of 1,000, 1,000 SKUs' bare "${batch[@]}" --skus 1000 "${growth[@]}"
