@@ -35,7 +35,10 @@ const LAYERS: &[(&str, &str)] = &[
         "main",
         "domain storage actors metrics ingress http kafka app cli config telemetry systemd",
     ),
-    ("simulator", "domain storage actors ingress kafka app config host planted doom"),
+    (
+        "simulator",
+        "domain storage actors ingress kafka app config host planted doom",
+    ),
     ("fuzz", "domain storage ingress http config cli"),
     ("lib", ""),
 ];

@@ -65,7 +65,7 @@ fn is_over(basket: &Reservation, now: Time) -> bool {
 
 impl State {
     fn context(&self, now: Time) -> Context<'_> {
-        let today = self.calendar.day_of(now);
+        let today = self.day(now);
         let (calendar, limits) = (&*self.calendar, &self.shared.limits);
         Context {
             now,
@@ -171,7 +171,7 @@ impl State {
         let index: SkuIndex = keys.find(self.desk.warehouse.as_str(), sku.as_str())?;
         let stock = borrowed.copies.get_mut(&index)?;
         let version = apply(stock, &changes, said.business, borrowed.now);
-        let after = self.desk.offer.after(stock.as_ref(), self.today, borrowed.now);
+        let after = self.desk.offer.after(stock.as_ref(), self.day(borrowed.now), borrowed.now);
         Some(borrowed.draft.sku(SkuFact {
             sku,
             index,

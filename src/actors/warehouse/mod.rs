@@ -302,6 +302,12 @@ impl State {
         now
     }
 
+    /// The day of a stamp. Of one that is older than this message it is not always the current one: an operation may have waited for its
+    /// copies past midnight.
+    fn day(&self, now: Time) -> Day {
+        self.calendar.day_of(now)
+    }
+
     /// What ends every message: queues go on, all that was decided is sent, and barriers follow it.
     fn finish(&mut self) {
         self.run();

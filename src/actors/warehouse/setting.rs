@@ -9,7 +9,7 @@ use crate::domain::event::Origin;
 use crate::domain::fact::{Change, Changes, Outcome};
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::stock::Stock;
-use crate::domain::units::{Id, Unit};
+use crate::domain::units::{Id, Time, Unit};
 use crate::storage::append::SkuIndex;
 
 impl State {
@@ -35,7 +35,7 @@ impl State {
             SkuSetting::Buffers(buffers) => ("buffers_set", buffer_changes(stock, buffers)),
             SkuSetting::Unit(unit) => ("unit_set", unit_changes(id, stock, unit)?),
         };
-        let changes = self.with_risks(stock, changes);
+        let changes = self.with_risks(stock, changes, borrowed.now);
         let missing = unknown();
         let said = Said {
             what,
@@ -47,8 +47,8 @@ impl State {
     }
 
     /// The changes, and those of the promises that no longer fit, or fit again, because of them.
-    fn with_risks(&self, stock: &Stock, mut changes: Changes) -> Changes {
-        let risks = risks_after(stock, &changes, self.today);
+    fn with_risks(&self, stock: &Stock, mut changes: Changes, now: Time) -> Changes {
+        let risks = risks_after(stock, &changes, self.day(now));
         changes.extend(risks);
         changes
     }

@@ -139,7 +139,7 @@ impl State {
             return;
         }
         let mut changes = Changes::from_iter([Change::Turned]);
-        changes.extend(at_risk_changes(stock, self.today));
+        changes.extend(at_risk_changes(stock, self.day(now)));
         let what = turn.what();
         let origin = node_origin(format!("{what}/{}/{id}", now.0));
         let said = Said {
