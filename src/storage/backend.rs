@@ -22,34 +22,51 @@ use super::database::is_full;
 /// Makes the backend anew each time the store is opened or reopened.
 pub type Backends = Arc<dyn Fn() -> io::Result<Box<dyn StorageBackend>> + Send + Sync>;
 
-/// What was written since the last sync that succeeded: parts of the file, by offset and length.
+/// What was written and may not be on the disk.
 ///
 /// After a sync that failed the kernel goes on to show what was written, though the disk may never get it: no later sync writes it
 /// (on Linux the pages are marked clean). Whoever opens the file anew would build on what a power cut takes away. So the parts are
 /// remembered across the reopening and written once more first. (To write only the journal's rows once more was rejected: pages of
 /// other tables in the same transaction stayed in doubt, and one such page makes the whole file unreadable after a power cut.)
 #[derive(Debug, Default)]
-pub(crate) struct Unsynced(Mutex<BTreeMap<u64, u64>>);
+pub(crate) struct Unsynced(Mutex<Written>);
+
+/// Parts of the file, by offset and length.
+type Parts = BTreeMap<u64, u64>;
+
+#[derive(Debug, Default)]
+struct Written {
+    /// Since the last sync.
+    since: Parts,
+    /// Before a sync that failed. One that succeeds later, such as redb's own when it closes the file, says nothing of these.
+    in_doubt: Parts,
+}
+
+fn note(parts: &mut Parts, offset: u64, length: u64) {
+    // Pages are written at their own places again and again, so this is never more than the file has pages.
+    let known = parts.entry(offset).or_default();
+    *known = (*known).max(length);
+}
 
 /// Bytes that a disk has room for, or not.
 const BLOCK: usize = 4_096;
 
 impl Unsynced {
     fn written(&self, offset: u64, length: usize) {
-        let mut parts = self.0.lock();
-        // Pages are written at their own places again and again, so this is never more than the file has pages.
-        let known = parts.entry(offset).or_default();
-        *known = (*known).max(length as u64);
+        note(&mut self.0.lock().since, offset, length as u64);
     }
 
     /// Writes all of it once more, as it reads now, and syncs.
     fn settle(&self, file: &dyn StorageBackend) -> io::Result<()> {
-        let mut parts = self.0.lock();
-        if parts.is_empty() || planted::is(Bug::UnsyncedTrusted) {
+        let written = &mut *self.0.lock();
+        for (offset, length) in std::mem::take(&mut written.since) {
+            note(&mut written.in_doubt, offset, length);
+        }
+        if written.in_doubt.is_empty() || planted::is(Bug::UnsyncedTrusted) {
             return Ok(());
         }
         let end = file.len()?;
-        for (offset, length) in parts.iter() {
+        for (offset, length) in &written.in_doubt {
             let length = end.saturating_sub(*offset).min(*length);
             let mut bytes = vec![0; length as usize];
             file.read(*offset, &mut bytes)?;
@@ -62,7 +79,7 @@ impl Unsynced {
             }
         }
         file.sync_data()?;
-        parts.clear();
+        written.in_doubt.clear();
         Ok(())
     }
 }
@@ -108,14 +125,11 @@ impl StorageBackend for Backend {
 
     fn sync_data(&self) -> io::Result<()> {
         // What is written meanwhile belongs to the next one.
-        let parts = std::mem::take(&mut *self.unsynced.0.lock());
+        let parts = std::mem::take(&mut self.unsynced.0.lock().since);
         let synced = self.file.sync_data();
         if synced.is_err() {
-            let mut now = self.unsynced.0.lock();
-            for (offset, length) in parts {
-                let known = now.entry(offset).or_default();
-                *known = (*known).max(length);
-            }
+            let in_doubt = &mut self.unsynced.0.lock().in_doubt;
+            parts.into_iter().for_each(|(offset, length)| note(in_doubt, offset, length));
         }
         synced
     }
