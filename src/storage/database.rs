@@ -124,8 +124,7 @@ impl Handle {
             return Err(redb::Error::DatabaseAlreadyOpen);
         }
         *leaving = None;
-        let opened = (self.backends)().and_then(|file| Backend::again(file, &self.unsynced));
-        let backend = opened.map_err(redb::Error::Io)?;
+        let backend = Backend::again(&self.backends, &self.unsynced).map_err(redb::Error::Io)?;
         let checked = backend.len().map_err(redb::Error::Io)? <= self.check_bytes && !planted::is(Bug::PagesUnchecked);
         // redb asserts in debug builds where it answers `Corrupted` in release builds; a damaged file must not end the process.
         let opened = catch_unwind(AssertUnwindSafe(|| {

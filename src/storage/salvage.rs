@@ -39,7 +39,7 @@ pub(crate) struct Salvage(ReadOnlyDatabase);
 impl Salvage {
     /// Opens what the factory makes; `None` when not even its beginning can be read.
     pub(crate) fn of(backends: &Backends) -> Option<Salvage> {
-        let file = backends().ok()?;
+        let file = backends.open().ok()?;
         let open = || Builder::new().open_read_only_with_backend(Closed(file));
         let opened = catch_unwind(AssertUnwindSafe(open)).ok()?;
         opened.ok().map(Salvage)

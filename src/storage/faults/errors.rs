@@ -245,6 +245,15 @@ fn what_one_failed_sync_left_in_doubt_is_on_the_disk_before_anything_is_built_on
     failed_syncs().expect("nothing answered is lost");
 }
 
+/// Lives in which the last sync before the store was closed failed, and the next process found what the disk did not have.
+#[test]
+fn what_a_failed_sync_left_when_the_store_was_closed_is_written_once_more_at_the_next_start() {
+    let (found, facts) = beginning(0x5E1F_D001);
+    for nth in [32, 33, 34] {
+        suffer(&found, &facts, broken_once(Kind::Sync, nth), 0x5E1F_D004).expect("nothing answered is lost");
+    }
+}
+
 #[test]
 fn a_store_that_trusts_what_a_failed_sync_left_is_found() {
     let found = planted::with(Some(Bug::UnsyncedTrusted), failed_syncs);

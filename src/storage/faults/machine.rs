@@ -11,7 +11,7 @@ use rand::RngExt;
 use redb::StorageBackend;
 
 use super::disk::{Chance, Disk, Kept, SECTOR, Step, chance};
-use crate::storage::backend::Backends;
+use crate::storage::backend::{Backends, Origin};
 use crate::storage::store::{FILE, Place};
 
 /// The name under which a store is made.
@@ -50,6 +50,8 @@ struct State {
     asked: [u64; 4],
     failed: u64,
     chance: Chance,
+    /// A note beside the store, which the next process sees, and nobody after a power cut.
+    in_doubt: bool,
 }
 
 /// See the module.
@@ -66,6 +68,7 @@ impl Machine {
             asked: [0; 4],
             failed: 0,
             chance: chance(seed),
+            in_doubt: false,
         })))
     }
 
@@ -121,24 +124,37 @@ impl Machine {
 
     /// What makes redb's backends of its store.
     pub(crate) fn backends(self: &Arc<Machine>) -> Backends {
-        let machine = Arc::clone(self);
-        Arc::new(move || {
-            let disk = &machine.0.lock().disk;
-            let file = *disk.names.get(FILE).ok_or(io::ErrorKind::NotFound)?;
-            // As a real directory refuses it: redb would take an empty file for a new store.
-            if disk.files[file].seen.is_empty() {
-                return Err(io::ErrorKind::InvalidData.into());
-            }
-            Ok(Box::new(Opened {
-                machine: Arc::clone(&machine),
-                file,
-            }) as Box<dyn StorageBackend>)
-        })
+        Arc::new(From(Arc::clone(self)))
     }
 
     /// Whether the store has its name.
     pub(crate) fn has_store(&self) -> bool {
         self.0.lock().disk.names.contains_key(FILE)
+    }
+}
+
+struct From(Arc<Machine>);
+
+impl Origin for From {
+    fn open(&self) -> io::Result<Box<dyn StorageBackend>> {
+        let disk = &self.0.0.lock().disk;
+        let file = *disk.names.get(FILE).ok_or(io::ErrorKind::NotFound)?;
+        // As a real directory refuses it: redb would take an empty file for a new store.
+        if disk.files[file].seen.is_empty() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(Box::new(Opened {
+            machine: Arc::clone(&self.0),
+            file,
+        }))
+    }
+
+    fn set_in_doubt(&self, in_doubt: bool) {
+        self.0.0.lock().in_doubt = in_doubt;
+    }
+
+    fn is_in_doubt(&self) -> bool {
+        self.0.0.lock().in_doubt
     }
 }
 
