@@ -92,6 +92,9 @@ impl Consumer {
             .set("check.crcs", "true")
             .set("fetch.wait.max.ms", "100")
             .set("fetch.error.backoff.ms", "100")
+            // What one answer brings is all unpacked at once, beside what is queued; so it is little, and soon asked for again.
+            .set("max.partition.fetch.bytes", "262144")
+            .set("fetch.queue.backoff.ms", "10")
             .set("queued.min.messages", if self.taker.heavy { "20000" } else { "5000" })
             .set("queued.max.messages.kbytes", if self.taker.heavy { "16384" } else { "8192" })
             .set("statistics.interval.ms", "1000")

@@ -172,12 +172,14 @@ impl Runs {
     }
 
     fn filter(&self, kind: Kind, generation: u64) -> Arc<Filter> {
-        let mut filters = self.filters[kind as usize % 2].write();
-        let keys = GROUP << self.bits;
-        let filter = filters
-            .entry(generation / GROUP)
-            .or_insert_with(|| Arc::new(Filter::new(keys)));
-        Arc::clone(filter)
+        let (filters, group) = (&self.filters[kind as usize % 2], generation / GROUP);
+        let known = filters.read().get(&group).cloned();
+        known.unwrap_or_else(|| {
+            // Made while nothing is locked: some machines take a tenth of a second to hand over its megabytes, and whoever looks
+            // an id up would wait for them.
+            let made = Arc::new(Filter::new(GROUP << self.bits));
+            Arc::clone(filters.write().entry(group).or_insert(made))
+        })
     }
 
     /// The first generation that is not sealed.

@@ -36,9 +36,17 @@ fn tag(id: &Id) -> u32 {
 impl Kept {
     fn place(&self, reservation: &Id) -> Option<usize> {
         let wanted = tag(reservation);
-        let mut like = self.tags.iter().enumerate().filter(|(_, tag)| **tag == wanted);
-        like.find(|(at, _)| self.all[*at].reservation == *reservation)
-            .map(|(at, _)| at)
+        let is = |at: &usize| self.tags[*at] == wanted && self.all[*at].reservation == *reservation;
+        // Thirty-two tags at once, whatever they are: stopping at the first that is alike takes them one by one.
+        let (groups, rest) = self.tags.as_chunks::<32>();
+        let alike = |group: &[u32; 32]| group.iter().fold(false, |any, tag| any | (*tag == wanted));
+        for (number, _) in groups.iter().enumerate().filter(|(_, group)| alike(group)) {
+            let found = (number * 32..(number + 1) * 32).find(is);
+            if found.is_some() {
+                return found;
+            }
+        }
+        (self.tags.len() - rest.len()..self.tags.len()).find(is)
     }
 
     fn count_in(&mut self, at: usize) {
@@ -226,6 +234,20 @@ mod tests {
                 }
                 prop_assert!(claims.iter().all(|claim| claim.quantity > 0));
                 prop_assert_eq!(claims.iter().cloned().collect::<Claims>(), claims.clone());
+            }
+        }
+
+        /// A basket item's hundreds of claims are found as going through them one by one finds them: those that are there, and no other.
+        #[test]
+        fn claims_are_found_among_hundreds(count in 0u32..200, gone in prop::collection::vec(0u32..200, 0..60)) {
+            let number = |number: u32| Id::trusted(&number.to_string());
+            let mut claims = Claims::default();
+            for id in 0..count {
+                claims.put(Claim { reservation: number(id), quantity: 1, good_until: None, deadline: None, at_risk: false });
+            }
+            gone.iter().for_each(|id| claims.end(&number(*id)));
+            for id in (0..200).map(number) {
+                prop_assert_eq!(claims.of(&id), claims.iter().find(|claim| claim.reservation == id));
             }
         }
     }
