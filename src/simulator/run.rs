@@ -365,13 +365,16 @@ impl Run {
         self.kafka.rest();
         world_is_calm(self.life());
         self.trouble = 0;
-        for _ in 0..5 {
+        for _ in 0..REST_S {
             self.pass(1_000)?;
         }
         self.checker.at_rest(self.life())?;
         self.kafka.at_rest(self.life(), &self.checker.fold)
     }
 }
+
+/// Seconds until everything is at rest: longer than anybody waits before the next try, which the forwarder and the publishers do for five.
+const REST_S: u32 = 7;
 
 /// Commits take a few milliseconds again.
 fn world_is_calm(life: &Life) {
