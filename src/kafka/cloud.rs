@@ -8,7 +8,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use crate::domain::units::Time;
 
 use super::body::{put_text, put_utc};
-use super::flight::{Failure, Sender};
+use super::flight::Sender;
 
 /// What every message of a topic has in common.
 pub(super) struct Cloud {
@@ -45,7 +45,7 @@ impl Cloud {
     }
 
     /// Sends one message whose data is `data`.
-    pub(super) fn send(&mut self, sender: &mut Sender, about: &About<'_>, data: &[u8]) -> Result<(), Failure> {
+    pub(super) fn send(&mut self, sender: &mut Sender, about: &About<'_>, data: &[u8]) {
         self.key.clear();
         self.key.push_str(about.key.0);
         if !about.key.1.is_empty() {
@@ -63,7 +63,8 @@ impl Cloud {
             if let Some(trace) = about.trace {
                 headers = headers.insert(header("traceparent", trace));
             }
-            return sender.send(&self.key, &self.whole, headers);
+            sender.send(&self.key, &self.whole, headers);
+            return;
         }
         let mut headers = OwnedHeaders::new_with_capacity(9)
             .insert(header("ce_specversion", "1.0"))
@@ -78,7 +79,7 @@ impl Cloud {
                 .insert(header("ce_traceparent", trace))
                 .insert(header("traceparent", trace));
         }
-        sender.send(&self.key, data, headers)
+        sender.send(&self.key, data, headers);
     }
 }
 

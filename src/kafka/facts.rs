@@ -75,9 +75,11 @@ impl Facts {
             (_, Outcome::DeadLetter { error }) if self.what == What::DeadLetters => {
                 self.body.clear();
                 body::put_letter(&mut self.body, fact, error);
-                self.send(sender, fact, (&fact.seq.to_string(), ""), 0)
+                self.send(sender, fact, (&fact.seq.to_string(), ""), 0);
             }
-            (Subject::Sku { changes, .. }, _) if self.what == What::Updated && !changes.is_empty() => self.updated(sender, fact),
+            (Subject::Sku { changes, .. }, _) if self.what == What::Updated && !changes.is_empty() => {
+                return self.updated(sender, fact);
+            }
             (Subject::Sku { .. }, _) if self.what == What::Drift => self.drift(sender, fact),
             (Subject::Reservation(of), _) if self.what == What::Reservations => {
                 let Some(site) = self.sites.get(&fact.warehouse) else {
@@ -85,10 +87,11 @@ impl Facts {
                 };
                 self.body.clear();
                 body::put_reservation(&mut self.body, site, of, fact);
-                self.send(sender, fact, (fact.warehouse.as_str(), of.id.as_str()), 0)
+                self.send(sender, fact, (fact.warehouse.as_str(), of.id.as_str()), 0);
             }
-            _ => Ok(()),
+            _ => {}
         }
+        Ok(())
     }
 
     fn updated(&mut self, sender: &mut Sender, fact: &Fact) -> Result<(), Failure> {
@@ -107,31 +110,31 @@ impl Facts {
         };
         self.body.clear();
         body::put_updated(&mut self.body, site, sku.as_str(), stock, fact, after);
-        self.send(sender, fact, (fact.warehouse.as_str(), sku.as_str()), 0)
+        self.send(sender, fact, (fact.warehouse.as_str(), sku.as_str()), 0);
+        Ok(())
     }
 
-    fn drift(&mut self, sender: &mut Sender, fact: &Fact) -> Result<(), Failure> {
+    fn drift(&mut self, sender: &mut Sender, fact: &Fact) {
         let Subject::Sku {
             sku, version, changes, ..
         } = &fact.subject
         else {
-            return Ok(());
+            return;
         };
         let mut told = 0;
         for change in changes {
             let Some(site) = self.sites.get(&fact.warehouse) else {
-                return Ok(());
+                return;
             };
             self.body.clear();
             if body::put_drift(&mut self.body, site, sku.as_str(), *version, fact, change) {
-                self.send(sender, fact, (fact.warehouse.as_str(), sku.as_str()), told)?;
+                self.send(sender, fact, (fact.warehouse.as_str(), sku.as_str()), told);
                 told += 1;
             }
         }
-        Ok(())
     }
 
-    fn send(&mut self, sender: &mut Sender, fact: &Fact, key: (&str, &str), nth: usize) -> Result<(), Failure> {
+    fn send(&mut self, sender: &mut Sender, fact: &Fact, key: (&str, &str), nth: usize) {
         self.id.clear();
         let _ = write!(self.id, "{}-{}-{}", self.what.as_str(), self.store, fact.seq);
         if nth > 0 {
@@ -143,7 +146,7 @@ impl Facts {
             time: fact.recorded,
             trace: fact.origin.trace.as_deref(),
         };
-        self.cloud.send(sender, &about, &self.body)
+        self.cloud.send(sender, &about, &self.body);
     }
 }
 

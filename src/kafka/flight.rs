@@ -5,15 +5,15 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, NoCustomPartitioner, Producer, ProducerContext, PurgeConfig};
+use rdkafka::{ClientContext, Message as _};
 
 use crate::planted::{self, Bug};
 
@@ -21,9 +21,10 @@ use super::client::{Broker, Heard, Trouble, code};
 use super::gauge::Line;
 #[cfg(test)]
 use super::peer;
+use super::wave::{Next, Waiting};
 use super::{Out, What};
 
-/// Messages sent and not confirmed; past it nothing more is read.
+/// Messages not confirmed, sent or waiting to be; past it nothing more is read.
 const MAX_MESSAGES: usize = 10_000;
 /// KiB of them in the client. A dead letter is as large as the message that it keeps, and one that does not fit waits for ever.
 const MAX_KBYTES: [&str; 2] = ["16384", "131072"];
@@ -89,6 +90,8 @@ struct Answers {
     came: Arc<Mutex<Came>>,
     /// Answers that have come.
     looks: AtomicU64,
+    /// The partitions that they came from, up to the highest.
+    partitions: AtomicUsize,
 }
 
 /// What has been answered, and not been looked at yet.
@@ -130,7 +133,11 @@ impl ProducerContext for Answers {
         self.looks.fetch_add(1, Ordering::Relaxed);
         let mut came = self.came.lock();
         match result {
-            Ok(_) => came.confirm(flight),
+            Ok(message) => {
+                let partitions = usize::try_from(message.partition()).map_or(1, |last| last + 1);
+                self.partitions.fetch_max(partitions, Ordering::Relaxed);
+                came.confirm(flight);
+            }
             Err((error, message)) => came.fail(Failure::of(error, &self.topic, message.payload_len())),
         }
     }
@@ -157,7 +164,10 @@ pub(super) struct Sender {
     flights: VecDeque<Flight>,
     /// The number of the first flight.
     first: usize,
+    /// Messages not confirmed, and those of them that the wire has.
     messages: usize,
+    sent: usize,
+    waiting: Waiting,
 }
 
 impl Sender {
@@ -176,12 +186,14 @@ impl Sender {
             flights: VecDeque::new(),
             first: 0,
             messages: 0,
+            sent: 0,
+            waiting: Waiting::default(),
         })
     }
 
     /// Whether more may be sent.
     pub(super) fn has_room(&self) -> bool {
-        self.messages < MAX_MESSAGES
+        self.messages < MAX_MESSAGES && self.waiting.has_room()
     }
 
     /// Whether everything is confirmed.
@@ -201,22 +213,38 @@ impl Sender {
         }
     }
 
-    /// Sends one message of the newest flight.
-    pub(super) fn send(&mut self, key: &str, body: &[u8], headers: OwnedHeaders) -> Result<(), Failure> {
+    /// Adds one message to the newest flight. It goes with the next wave.
+    pub(super) fn send(&mut self, key: &str, body: &[u8], headers: OwnedHeaders) {
         let flight = self.first + self.flights.len() - 1;
-        match &mut self.wire {
-            Wire::Broker(producer) => send(producer, &self.came, flight, (&self.topic, key, body), headers)?,
-            #[cfg(test)]
-            Wire::Peer(wire) => wire.send(flight, key, body, &headers),
-        }
+        self.waiting.push(flight, key, body, headers);
         if let Some(flight) = self.flights.back_mut() {
             flight.open += 1;
         }
         self.messages += 1;
+    }
+
+    /// Gives the next wave to the wire, when it has confirmed the one before.
+    fn hand_over(&mut self) -> Result<(), Failure> {
+        if self.sent > 0 {
+            return Ok(());
+        }
+        let (topic, came) = (&self.topic, &self.came);
+        self.sent = match &mut self.wire {
+            Wire::Broker(producer) => {
+                let partitions = producer.context().partitions.load(Ordering::Relaxed);
+                self.waiting.hand_over(partitions, |next| send(producer, came, topic, next))?
+            }
+            #[cfg(test)]
+            Wire::Peer(wire) => self.waiting.hand_over(1, |next| {
+                wire.send(next);
+                Ok::<(), Failure>(())
+            })?,
+        };
         Ok(())
     }
 
-    /// Hears what has been answered. How many messages were confirmed, and the end up to which everything is.
+    /// Hears what has been answered, and goes on with what waits. How many messages were confirmed, and the end up to which
+    /// everything is.
     pub(super) fn answers(&mut self) -> Result<(u64, Option<u64>), Failure> {
         self.hear();
         let came = std::mem::take(&mut *self.came.lock());
@@ -226,6 +254,7 @@ impl Sender {
                 flight.open = flight.open.saturating_sub(count);
             }
             self.messages = self.messages.saturating_sub(count as usize);
+            self.sent = self.sent.saturating_sub(count as usize);
             confirmed += u64::from(count);
         }
         let mut end = None;
@@ -242,7 +271,10 @@ impl Sender {
                 Ok((confirmed, end))
             }
             Some(failure) => Err(failure),
-            None => Ok((confirmed, end)),
+            None => {
+                self.hand_over()?;
+                Ok((confirmed, end))
+            }
         }
     }
 
@@ -267,17 +299,11 @@ fn hear(producer: &BaseProducer<Answers>) {
     }
 }
 
-fn send(
-    producer: &BaseProducer<Answers>,
-    came: &Mutex<Came>,
-    flight: usize,
-    (topic, key, body): (&str, &str, &[u8]),
-    headers: OwnedHeaders,
-) -> Result<(), Failure> {
-    let mut record = BaseRecord::with_opaque_to(topic, flight)
-        .key(key)
-        .payload(body)
-        .headers(headers);
+fn send(producer: &BaseProducer<Answers>, came: &Mutex<Came>, topic: &str, next: Next<'_>) -> Result<(), Failure> {
+    let mut record = BaseRecord::with_opaque_to(topic, next.flight)
+        .key(next.key)
+        .payload(next.body)
+        .headers(next.headers);
     loop {
         match producer.send(record) {
             Ok(()) => return Ok(()),
@@ -289,7 +315,7 @@ fn send(
                     return Err(Failure::Again("the queue is full".to_owned()));
                 }
             }
-            Err((error, _)) => return Err(Failure::of(&error, topic, body.len())),
+            Err((error, _)) => return Err(Failure::of(&error, topic, next.body.len())),
         }
     }
 }
@@ -302,8 +328,8 @@ fn producer(broker: &Broker, out: &Out, line: &Arc<Line>, came: &Arc<Mutex<Came>
         .set("enable.gapless.guarantee", "true")
         // The outbox owns the retrying: a message waits for its broker as long as it takes, in its order.
         .set("message.timeout.ms", "0")
-        // Fewer and larger batches cost the broker and the node less; a light event has 50 ms.
-        .set("linger.ms", "5")
+        // For as long as a wave is handed over, and then it leaves as one.
+        .set("linger.ms", "2")
         .set("compression.codec", &out.compression)
         .set("batch.num.messages", "10000")
         .set("queue.buffering.max.messages", "100000")
@@ -319,6 +345,7 @@ fn producer(broker: &Broker, out: &Out, line: &Arc<Line>, came: &Arc<Mutex<Came>
         topic: out.topic.clone(),
         came: came.clone(),
         looks: AtomicU64::default(),
+        partitions: AtomicUsize::new(1),
     };
     Ok(settings.create_with_context::<_, BaseProducer<Answers, NoCustomPartitioner>>(context)?)
 }
@@ -331,5 +358,43 @@ impl Drop for Sender {
             #[cfg(test)]
             Wire::Peer(_) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::gauge::Gauges;
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_more_is_handed_over_before_all_of_a_wave_is_confirmed() {
+        let peer = peer::Peer::default();
+        let (topic, what) = peer::OUT[0];
+        let out = Out {
+            topic: topic.to_owned(),
+            what,
+            structured: false,
+            compression: String::new(),
+            hold_facts: 0,
+        };
+        let line = &Gauges::default().out(topic, what).line;
+        let mut sender = Sender::open(&To::Peer(peer.clone()), &out, line).expect("a producer in memory");
+        let flight = |sender: &mut Sender, end: u64, messages: usize| {
+            sender.begin(Some(end));
+            (0..messages).for_each(|_| sender.send("main/milk", b"{}", OwnedHeaders::new()));
+            sender.answers().expect("no failure")
+        };
+        peer.away(true);
+        assert_eq!(flight(&mut sender, 5, 5), (0, None));
+        assert_eq!(flight(&mut sender, 7, 2), (0, None));
+        assert_eq!((sender.sent, sender.messages), (5, 7), "the second flight waits here");
+        peer.away(false);
+        // Four are confirmed in one look.
+        assert_eq!(sender.answers().expect("no failure"), (4, None));
+        assert_eq!((sender.sent, peer.news().len()), (1, 4));
+        assert_eq!(sender.answers().expect("no failure"), (1, Some(5)));
+        assert_eq!((sender.sent, peer.news().len()), (2, 1), "now it is handed over");
+        assert_eq!(sender.answers().expect("no failure"), (2, Some(7)));
+        assert!(sender.is_empty() && peer.news().len() == 2);
     }
 }

@@ -76,13 +76,13 @@ impl Latest {
     }
 
     /// One step of the walk, one flight.
-    fn step(&mut self, sender: &mut Sender) -> Result<bool, Failure> {
-        let Some(walk) = &mut self.walk else { return Ok(false) };
+    fn step(&mut self, sender: &mut Sender) -> bool {
+        let Some(walk) = &mut self.walk else { return false };
         let Some(warehouse) = walk.warehouses.last().cloned() else {
             self.walk = None;
             // Confirmed only when all flights of the walk are: this one comes behind them.
             sender.begin(self.rounds.is_empty().then_some(self.next - 1));
-            return Ok(true);
+            return true;
         };
         let page = self
             .node
@@ -96,14 +96,14 @@ impl Latest {
         sender.begin(None);
         let now = self.node.now();
         for (sku, index) in page {
-            self.publish(sender, index, &warehouse, &sku, now)?;
+            self.publish(sender, index, &warehouse, &sku, now);
         }
-        Ok(true)
+        true
     }
 
-    fn publish(&mut self, sender: &mut Sender, index: SkuIndex, warehouse: &Id, sku: &Id, now: Time) -> Result<(), Failure> {
+    fn publish(&mut self, sender: &mut Sender, index: SkuIndex, warehouse: &Id, sku: &Id, now: Time) {
         let Some(site) = self.sites.get(warehouse) else {
-            return Ok(());
+            return;
         };
         let (body, rounds) = (&mut self.body, &mut self.rounds);
         body.clear();
@@ -112,7 +112,7 @@ impl Latest {
             put_latest(body, site, sku.as_str(), stock, seq, now);
             Some(seq)
         });
-        let Some(seq) = seq else { return Ok(()) };
+        let Some(seq) = seq else { return };
         let id = format!("availability-{}-{seq}", self.store);
         let about = About {
             key: (warehouse.as_str(), sku.as_str()),
@@ -120,31 +120,30 @@ impl Latest {
             time: now,
             trace: None,
         };
-        self.cloud.send(sender, &about, &self.body)
+        self.cloud.send(sender, &about, &self.body);
     }
 
-    fn publish_known(&mut self, sender: &mut Sender, index: SkuIndex, now: Time) -> Result<(), Failure> {
-        match self.node.view().keys().names(index) {
-            Some((warehouse, sku)) => self.publish(sender, index, &warehouse, &sku, now),
-            None => Ok(()),
+    fn publish_known(&mut self, sender: &mut Sender, index: SkuIndex, now: Time) {
+        if let Some((warehouse, sku)) = self.node.view().keys().names(index) {
+            self.publish(sender, index, &warehouse, &sku, now);
         }
     }
 
     /// The round's end, when it has come: what was held is published.
-    fn turn(&mut self, sender: &mut Sender) -> Result<bool, Failure> {
+    fn turn(&mut self, sender: &mut Sender) -> bool {
         if !self.rounds.is_due() {
-            return Ok(false);
+            return false;
         }
         let held = self.rounds.turn();
         if held.is_empty() {
-            return Ok(false);
+            return false;
         }
         sender.begin(self.walk.is_none().then_some(self.next - 1));
         let now = self.node.now();
         for index in held {
-            self.publish_known(sender, index, now)?;
+            self.publish_known(sender, index, now);
         }
-        Ok(true)
+        true
     }
 }
 
@@ -154,7 +153,7 @@ impl Source for Latest {
             self.walk_over_all();
         }
         self.sites.look(&self.node);
-        let turned = self.turn(sender)?;
+        let turned = self.turn(sender);
         let (touched, next) = match self.node.store().touched(self.next, PAGE) {
             Ok(touched) => touched,
             Err(ReadError::HistoryGone { .. }) => {
@@ -165,7 +164,7 @@ impl Source for Latest {
             Err(error) => return Err(unreadable(&error)),
         };
         if next == self.next {
-            return Ok(self.step(sender)? || turned);
+            return Ok(self.step(sender) || turned);
         }
         // After the facts: a fact's warehouse is in the view by then.
         self.sites.look(&self.node);
@@ -174,7 +173,7 @@ impl Source for Latest {
         let now = self.node.now();
         for (index, version) in touched {
             if self.rounds.touch(index, version) {
-                self.publish_known(sender, index, now)?;
+                self.publish_known(sender, index, now);
             }
         }
         // What is held is said to be published by the round's end, and during a walk the end of the walk speaks for all.
@@ -184,7 +183,7 @@ impl Source for Latest {
         self.gauge.read.store(next - 1, Ordering::Relaxed);
         // A walk goes on also while there is always something fresh.
         if self.walk.is_some() {
-            self.step(sender)?;
+            self.step(sender);
         }
         Ok(true)
     }

@@ -27,6 +27,7 @@ mod rounds;
 mod shadow;
 mod taken;
 mod taker;
+mod wave;
 mod way;
 
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use rdkafka::message::{Headers, OwnedHeaders};
+use rdkafka::message::Headers;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 
@@ -26,6 +26,7 @@ use super::place::{Places, Sight};
 use super::publisher::Publisher;
 use super::taken::{Batch, print_of};
 use super::taker::Taker;
+use super::wave::Next;
 use super::{In, Out, What, cursor_of};
 
 /// The topic that events come on, and how many partitions it has.
@@ -334,18 +335,19 @@ impl Peer {
 
 impl Wire {
     /// A message of a flight.
-    pub(super) fn send(&mut self, flight: usize, key: &str, body: &[u8], headers: &OwnedHeaders) {
-        let id = headers
+    pub(super) fn send(&mut self, next: Next<'_>) {
+        let id = next
+            .headers
             .iter()
             .find(|header| header.key == "ce_id")
             .and_then(|header| header.value);
         let message = Published {
             topic: self.topic,
-            key: key.to_owned(),
+            key: String::from_utf8_lossy(next.key).into_owned(),
             id: String::from_utf8_lossy(id.unwrap_or_default()).into_owned(),
-            body: body.to_vec(),
+            body: next.body.to_vec(),
         };
-        self.queue.push_back((flight, message));
+        self.queue.push_back((next.flight, message));
     }
 
     /// Some of what is underway arrives. Behind one that fails nothing arrives; its own answer may be lost while it has arrived.

@@ -23,8 +23,8 @@ use super::{Out, What, cursor_of};
 const AGAIN: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(5)];
 /// The wait before a message that was refused for good is offered again, in case somebody has mended it.
 const FOREVER: Duration = Duration::from_secs(15);
-/// How long answers are waited for while there are messages underway.
-const ANSWERS: Duration = Duration::from_millis(2);
+/// How long answers are waited for while there are messages underway. What becomes durable meanwhile could only wait for them, too.
+const ANSWERS: Duration = Duration::from_millis(1);
 /// How long nothing is looked at when there is nothing to do.
 const IDLE: Duration = Duration::from_millis(500);
 /// How often the cursor's place is written.
@@ -135,7 +135,7 @@ impl Publisher {
             }
             // A wake-up says "look", never "what".
             if !sender.is_empty() {
-                stop.wait(ANSWERS, durable.changed()).await;
+                stop.rest(ANSWERS).await;
                 continue;
             }
             place.write_when_due();
