@@ -3,7 +3,7 @@
 # target/bench/*.json and a plot of every row in target/bench/plots. Rounds are interleaved (node, peer, node, peer), each on a fresh
 # store, since a machine is not the same from one minute to the next; the ratio printed is the median of the rounds.
 #
-#   scripts/bench.sh          everything, three rounds of eight seconds: about half an hour beside the build
+#   scripts/bench.sh          everything, three rounds of five seconds: about XX minutes beside the build
 #   scripts/bench.sh quick    one round of two seconds of the most telling rows: a look, not a result; about five minutes
 #   scripts/bench.sh soak     what takes long: 50 million events, and half an hour at half of what the node carries
 #   scripts/bench.sh report   the table of the last run once more; `report --markdown` for the README
@@ -18,7 +18,7 @@ unset SHELFD_URL SHELFD_TOKEN
 mode=${1:-full}
 case "$mode" in
 quick) rounds=1 seconds=2 warm_up=1 ;;
-full) rounds=3 seconds=8 warm_up=2 ;;
+full) rounds=3 seconds=5 warm_up=2 ;;
 soak) rounds=1 seconds=${BENCH_SOAK_S:-1800} warm_up=5 ;;
 report) ;;
 *)

@@ -111,6 +111,12 @@ class Broker:
         names, values = [[cell.strip() for cell in line.split(",")] for line in said.splitlines() if "," in line][-2:]
         return float(values[names.index("fetch.nMsg.sec")])
 
+    def warm_up(self, count):
+        """A broker that has run for a while: a new one spends the first half a minute compiling itself, on the node's cores."""
+        self.topic("warm")
+        for tool in ("produce", "consume"):
+            self.tool_rate("warm", count, RECORD_BYTES, tool)
+
 
 class Node:
     def __init__(self, binary, parent, config):
@@ -248,6 +254,7 @@ def through(args, broker, work):
     for topic in ("heavy", "updated", "bench"):
         broker.topic(topic)
     broker.topic("availability", "cleanup.policy=compact")
+    broker.warm_up(args.events)
     fill(broker, "heavy", args.events)
     node = Node(args.binary, work, config(broker, ["heavy"], ["updated", "availability"]))
     # From when it takes messages, as the tools count: how long a group of consumers takes to form on a new broker is the broker's.
@@ -282,6 +289,7 @@ def light(args, broker, work):
         broker.topic(topic)
     broker.topic("updated", "message.timestamp.type=LogAppendTime")
     broker.topic("availability", "cleanup.policy=compact")
+    broker.warm_up(args.events)
     fill(broker, "heavy", args.events)
     node = Node(args.binary, work, config(broker, ["light", "heavy"], ["updated", "availability"]))
     producer = broker.producer(**{"linger.ms": 0})
