@@ -12,7 +12,8 @@
 #   scripts/kafka.sh tool CLASS ARGUMENTS…      one of Kafka's own tools, such as TopicCommand or ProducerPerformance
 #
 # SHELFD_KAFKA_SECURE=SASL,TLS,EXPIRED gives three more ports: SCRAM (user shelfd, password in DIR/password), TLS with a
-# certificate of DIR/ca.pem, and TLS with one that has expired.
+# certificate of DIR/ca.pem, and TLS with one that has expired. SHELFD_KAFKA_JVM="OPTIONS…" runs the broker with these options of Java, in
+# place of a small heap that is quick to start.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -129,7 +130,9 @@ appender.out.name = out
 appender.out.layout.type = PatternLayout
 appender.out.layout.pattern = %d{HH:mm:ss.SSS} %-5p %c{1}: %m%n
 LOG
-    local java=(java -XX:+UseSerialGC -XX:TieredStopAtLevel="${SHELFD_KAFKA_TIER:-4}" -Xshare:auto -Dlog4j2.configurationFile="$dir/log4j2.properties" -cp "$LIBS/*")
+    local jvm=()
+    read -r -a jvm <<<"${SHELFD_KAFKA_JVM:--XX:+UseSerialGC -Xms64m -Xmx512m}"
+    local java=(java "${jvm[@]}" -XX:TieredStopAtLevel="${SHELFD_KAFKA_TIER:-4}" -Xshare:auto -Dlog4j2.configurationFile="$dir/log4j2.properties" -cp "$LIBS/*")
     if [ ! -d "$dir/data" ]; then
         local users=()
         if [ -n "${SHELFD_KAFKA_SECURE:-}" ]; then
@@ -140,7 +143,7 @@ LOG
             { cat "$dir/format.log" >&2; exit 70; }
     fi
     # Of no terminal and no group of ours, so that it outlives this script, and Ctrl-C at a node does not stop it.
-    setsid "${java[@]}" -Xms64m -Xmx512m kafka.Kafka "$dir/server.properties" >>"$dir/broker.log" 2>&1 </dev/null &
+    setsid "${java[@]}" kafka.Kafka "$dir/server.properties" >>"$dir/broker.log" 2>&1 </dev/null &
     echo $! >"$dir/pid"
     for _ in $(seq 600); do
         alive "$dir" || { tail -20 "$dir/broker.log" >&2; echo "kafka: the broker ended" >&2; exit 70; }

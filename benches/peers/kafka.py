@@ -53,6 +53,10 @@ MEMORY_DISK = pathlib.Path("/dev/shm")
 BROKER_BYTES = 8_000_000_000
 
 
+# As Kafka's own start script has it: with a small heap it stands still now and then to tidy it up.
+JVM = "-server -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35 -XX:+ExplicitGCInvokesConcurrent -Xms1g -Xmx1g"
+
+
 class Broker:
     def __init__(self, parent):
         roomy = MEMORY_DISK.is_dir() and shutil.disk_usage(MEMORY_DISK).free >= BROKER_BYTES
@@ -60,7 +64,7 @@ class Broker:
         self.keeps = "memory of the broker" if roomy else "page cache of the broker, on the node's disk"
         port, controller = free_ports(2)
         self.address = f"127.0.0.1:{port}"
-        self.env = dict(os.environ, SHELFD_KAFKA_PORT=str(port), SHELFD_KAFKA_CONTROLLER_PORT=str(controller))
+        self.env = dict(os.environ, SHELFD_KAFKA_PORT=str(port), SHELFD_KAFKA_CONTROLLER_PORT=str(controller), SHELFD_KAFKA_JVM=JVM)
 
     def script(self, *words):
         ran = subprocess.run([HOME / "scripts/kafka.sh", *words], env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True)

@@ -1,5 +1,6 @@
 //! From rows to memory: the snapshot, then the tail of the journal.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use parking_lot::Mutex;
@@ -52,7 +53,7 @@ impl Shared {
     fn restore(&self) -> Result<(), ReadError> {
         let view = &self.view;
         let pairs = |key: (&str, &str)| (key.0.to_owned(), key.1.to_owned());
-        self.restore_stocks(pairs)?;
+        self.restore_stocks()?;
         self.each(tables::RESERVATION, "reservation", pairs, |(warehouse, _), row| {
             decode_reservation(row).map(|(basket, seq)| view.restore_reservation(warehouse, basket, seq))
         })?;
@@ -78,19 +79,26 @@ impl Shared {
     }
 
     /// The SKUs, on every core: there are by far the most of them.
-    fn restore_stocks(&self, own: impl Fn((&str, &str)) -> (String, String)) -> Result<(), ReadError> {
+    fn restore_stocks(&self) -> Result<(), ReadError> {
         let known = Mutex::new(Vec::new());
         let read = |send: &mut dyn FnMut(_) -> Result<(), ReadError>| {
-            let mut number = 0;
+            let (mut number, mut of) = (0, Arc::<str>::from(""));
+            let own = move |(warehouse, sku): (&str, &str)| {
+                // The same as that of the row before, nearly always.
+                if *of != *warehouse {
+                    of = warehouse.into();
+                }
+                (of.clone(), sku.to_owned())
+            };
             self.pages(tables::STOCK, own, |page| {
                 number += 1;
                 send((number, page))
             })
         };
-        workers::spread(read, |(number, page): (u32, Page<(String, String)>)| {
+        workers::spread(read, |(number, page): (u32, Page<(Arc<str>, String)>)| {
             let mut skus: Vec<(Id, SkuIndex)> = Vec::with_capacity(page.len());
             let mut runs = Vec::new();
-            let mut of: Option<String> = None;
+            let mut of: Option<Arc<str>> = None;
             for (key, row) in page {
                 let (stock, seq) = decode_stock(&row).map_err(|why| damaged("stock", &key, &why))?;
                 let (warehouse, sku) = key;
@@ -133,7 +141,7 @@ impl Shared {
     fn pages<K: Key + 'static, O>(
         &self,
         table: TableDefinition<'static, K, &'static [u8]>,
-        own: impl Fn(K::SelfType<'_>) -> O,
+        mut own: impl FnMut(K::SelfType<'_>) -> O,
         mut take: impl FnMut(Page<O>) -> Result<(), ReadError>,
     ) -> Result<(), ReadError> {
         let mut after: Option<Vec<u8>> = None;
@@ -151,10 +159,10 @@ impl Shared {
                     .take(PAGE)
                 {
                     let (key, value) = row?;
-                    last = Some(K::as_bytes(&key.value()).as_ref().to_vec());
                     page.push((own(key.value()), value.value().to_vec()));
+                    last = Some(key);
                 }
-                Ok((page, last))
+                Ok((page, last.map(|key| K::as_bytes(&key.value()).as_ref().to_vec())))
             })?;
             if let (Some(after), Some(last)) = (&after, &last)
                 && !K::compare(after, last).is_lt()

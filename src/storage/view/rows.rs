@@ -79,8 +79,8 @@ impl View {
 
     /// Puts restored SKUs on the shelves of their warehouses. A tree that is built whole from what is in order is a third smaller
     /// than one that grows.
-    pub(crate) fn restore_shelves(&self, parts: impl Iterator<Item = (String, Vec<(Id, SkuIndex)>)>) {
-        let mut shelves = BTreeMap::<String, Vec<(Id, SkuIndex)>>::new();
+    pub(crate) fn restore_shelves(&self, parts: impl Iterator<Item = (Arc<str>, Vec<(Id, SkuIndex)>)>) {
+        let mut shelves = BTreeMap::<Arc<str>, Vec<(Id, SkuIndex)>>::new();
         for (warehouse, skus) in parts {
             shelves.entry(warehouse).or_default().extend(skus);
         }
