@@ -27,7 +27,7 @@ kafka: ## a real Kafka broker on this machine, with the topics of the README's p
 	@scripts/setup.sh broker
 	@scripts/kafka.sh demo
 
-bench: setup ## the node beside its peers on this machine: every figure, its goal, and a plot; half an hour
+bench: setup ## the node beside its peers on this machine: every figure, its goal, and a plot; twenty minutes
 	@scripts/setup.sh broker peers
 	@scripts/bench.sh
 

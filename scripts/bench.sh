@@ -3,13 +3,14 @@
 # target/bench/*.json and a plot of every row in target/bench/plots. Rounds are interleaved (node, peer, node, peer), each on a fresh
 # store, since a machine is not the same from one minute to the next; the ratio printed is the median of the rounds.
 #
-#   scripts/bench.sh          everything, three rounds of five seconds: about XX minutes beside the build
+#   scripts/bench.sh          everything, three rounds of five seconds: about twenty minutes beside the build
 #   scripts/bench.sh quick    one round of two seconds of the most telling rows: a look, not a result; about five minutes
 #   scripts/bench.sh soak     what takes long: 50 million events, and half an hour at half of what the node carries
 #   scripts/bench.sh report   the table of the last run once more; `report --markdown` for the README
 #
 # BENCH_BINARIES=DIR measures the binaries in DIR instead of building a release; the figures are then of those.
-# BENCH_ONLY=WORD runs only the rows whose name has the word. BENCH_SOAK_S, BENCH_SOAK_EVENTS: another length of the soak.
+# BENCH_ONLY=WORD runs only the rows whose name has the word. BENCH_SOAK_S, BENCH_SOAK_EVENTS: another length of the soak. BENCH_OUT=DIR:
+# the results elsewhere.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$HOME/.cargo/bin:$PATH"
@@ -30,8 +31,8 @@ esac
 binaries=${BENCH_BINARIES:-target/release}
 shelfd=$binaries/shelfd
 bare_loop=$binaries/bare_loop
-out=target/bench
-if [ "$mode" = soak ] || { [ "$mode" = report ] && [ "${2:-}" = soak ]; }; then out=target/bench/soak; fi
+out=${BENCH_OUT:-target/bench}
+if [ "$mode" = soak ] || { [ "$mode" = report ] && [ "${2:-}" = soak ]; }; then out=$out/soak; fi
 if [ "$mode" = report ]; then
     shift
     if [ "${1:-}" = soak ]; then shift; fi
@@ -221,7 +222,7 @@ full)
     kafka 1000000 10000000
     ;;
 soak)
-    once '50 million events, 100,000 SKUs' 3600 --probe ids "${batch[@]}" --connections 4 --skus 100000 \
+    once '50 million events, 100,000 SKUs' 3600 --probe ids --work batch --batch 1000 --connections 4 --skus 100000 \
         --enough "${BENCH_SOAK_EVENTS:-50000000}" --timeline 5 --goal 'slower_at_the_end <= 1.1'
     once 'half an hour at half of the maximum' "$seconds" --probe soak --work mixed --connections 64 --skus 20000 --ttl 30 \
         --timeline 5 --goal 'memory_at_the_end <= 1.1' --goal 'p99_at_the_end <= 1.5' --goal 'left_in_flight <= 64'

@@ -3,6 +3,8 @@
 use crate::harness::node::{Node, shelfd};
 use serde_json::{Value, json};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 /// Runs `bench --json` for a second; its result and its exit code.
 fn bench(args: &[&str]) -> (Value, Option<i32>) {
@@ -238,4 +240,30 @@ fn results_become_a_page_and_pictures() {
     let broken = report().output().expect("the binary starts");
     assert_eq!(broken.status.code(), Some(65));
     assert!(String::from_utf8_lossy(&broken.stderr).contains("02.json"));
+}
+
+/// Whoever waits for an hour must not learn at its end that a row was misspelt: the generator itself is asked about each of them.
+#[test]
+fn every_row_of_the_soak_is_one_that_the_generator_understands() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let stand_in = dir.path().join("shelfd");
+    let real = shelfd().get_program().to_string_lossy().into_owned();
+    // With `--help` at its end a line is read and nothing is run.
+    fs::write(
+        &stand_in,
+        format!("#!/bin/sh\n{real} \"$@\" --help >/dev/null && echo {{}}\n"),
+    )
+    .expect("a stand-in");
+    fs::set_permissions(&stand_in, fs::Permissions::from_mode(0o755)).expect("its mode");
+    let ended = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/bench.sh"))
+        .arg("soak")
+        .env("BENCH_BINARIES", dir.path())
+        .env("BENCH_OUT", dir.path())
+        .env_remove("BENCH_ONLY")
+        .output()
+        .expect("bash");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.success(), "{said}");
+    let rows = fs::read_dir(dir.path().join("soak")).expect("results").count();
+    assert_eq!(rows, 2, "{said}");
 }
