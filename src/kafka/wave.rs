@@ -2,8 +2,9 @@
 //!
 //! The library sends one batch for each partition and keeps what comes meanwhile; but while it keeps a message for longer than it may
 //! linger, its thread looks for the answer without a pause, at the cost of a core, and on the store's two cores that core is missed. So
-//! what would only wait there waits here. Nothing is slower for it: with idempotence the next batch of a partition waits for the one
-//! before in either case, and meanwhile the next wave is prepared.
+//! what would only wait there waits here, and meanwhile the next wave is prepared. With idempotence the next batch of a partition waits for
+//! the one before in either case; but a wave waits for the slowest of its partitions. (A wave for each partition was rejected: which one a
+//! key goes to is the library's to say.)
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -67,6 +68,7 @@ impl Waiting {
     }
 
     /// Hands over the next wave to `take`, for a topic that is known to have so many partitions. Says how many messages it was.
+    /// After an error the rest is of no use: whoever failed begins again at its cursor.
     pub(super) fn hand_over<E>(
         &mut self,
         partitions: usize,
