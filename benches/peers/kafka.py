@@ -2,8 +2,8 @@
 
     kafka.py KIND ROW RESULT PEER --binary SHELFD --stores DIR [--events N] [--goal GOAL]…
 
-KIND is `through` (events in, durable, facts out), `light` (light events while a heavy import runs) or `outage` (a backlog that is
-drained when the broker comes, while fresh changes go on). RESULT and PEER are written as `shelfd bench --json` writes them. The broker
+KIND is `through` (events in, durable, facts out), `light` (light events while a heavy import runs, and the same ones straight to a topic) or
+`outage` (a backlog that is drained when the broker comes, while fresh changes go on). RESULT and PEER are written as `shelfd bench --json` writes them. The broker
 is the project's own (scripts/kafka.sh), in a directory of its own; processes are stopped by their ids.
 
 How long a message took is told by the broker, which stamps what is published when it has appended it (LogAppendTime); so nobody
@@ -291,7 +291,8 @@ def light(args, broker, work):
     broker.start()
     for topic in ("heavy", "light"):
         broker.topic(topic)
-    broker.topic("updated", "message.timestamp.type=LogAppendTime")
+    for topic in ("updated", "direct"):
+        broker.topic(topic, "message.timestamp.type=LogAppendTime")
     broker.topic("availability", "cleanup.policy=compact")
     broker.warm_up(args.events)
     fill(broker, "heavy", args.events)
@@ -306,7 +307,10 @@ def light(args, broker, work):
             time.sleep(max(0.0, begun + number / LIGHT_PER_S - time.time()))
             now_ms = time.time_ns() // 1_000_000
             sku = f"till-{number % 50}"
-            producer.produce("light", event(number, "pos", sku, now_ms), f"main/{sku}", headers=HEADERS)
+            body = event(number, "pos", sku, now_ms)
+            producer.produce("light", body, f"main/{sku}", headers=HEADERS)
+            # What the machine and the broker alone take at the same moment: the peer.
+            producer.produce("direct", body, f"main/{sku}", headers=HEADERS)
             producer.poll(0)
             sent.append(now_ms)
         producer.flush()
@@ -331,18 +335,24 @@ def light(args, broker, work):
     follow(node, lambda at: at["light"]["messages"] >= len(sent) and at["updated"]["lag"] == 0)
     seconds, usage = time.time() - begun, node.usage()
     node.stop()
-    waited, seen = [], 0
-    for appended_ms, body in broker.read("updated", b"main/till-"):
-        number = int(body["fact"]["id"].split("-")[1])
-        seen += 1
-        if window["from"] <= sent[number] <= window["until"]:
-            waited.append(max(0, appended_ms - sent[number]))
-    if seen < len(sent):
-        sys.exit(f"bench: {len(sent)} light events were sent, and {seen} changes published")
-    within = sum(value <= 50 for value in waited) / len(waited) * 100
-    gauges = [("within_50_ms", within, "% of light events"), ("peak", usage["peak_kib"] * MEMORY, "MB"), ("most_lag_light", lag["light"], "messages")]
-    return result(args, "shelfd", seconds, [line("light event", len(waited), (window["until"] - window["from"]) / 1000, waited)], usage, gauges, DURABLE,
-                  [line("heavy event", args.events, seconds)]), None
+
+    def waits(topic, id_of):
+        """How long each event of the window took to be on a topic, by its number."""
+        found = {int(id_of(body).split("-")[1]): appended_ms for appended_ms, body in broker.read(topic, b"main/till-")}
+        if len(found) < len(sent):
+            sys.exit(f"bench: {len(sent)} light events were sent, and {len(found)} of them are on the topic {topic}")
+        return {number: max(0, at - sent[number]) for number, at in found.items() if window["from"] <= sent[number] <= window["until"]}
+
+    def told(waited, *more):
+        within = sum(value <= 50 for value in waited.values()) / len(waited) * 100
+        return ([line("light event", len(waited), (window["until"] - window["from"]) / 1000, waited.values())],
+                [("within_50_ms", within, "% of light events"), *more])
+
+    through_node, alone = waits("updated", lambda body: body["fact"]["id"]), waits("direct", lambda body: body["id"])
+    lines, gauges = told(through_node, ("peak", usage["peak_kib"] * MEMORY, "MB"), ("most_lag_light", lag["light"], "messages"))
+    own = result(args, "shelfd", seconds, lines, usage, gauges, DURABLE, [line("heavy event", args.events, seconds)])
+    lines, gauges = told(alone)
+    return own, result(args, "the broker alone, at the same moments", seconds, lines, None, gauges, broker.keeps)
 
 
 def outage(args, broker, work):

@@ -240,6 +240,9 @@ impl Consumer {
         }
         self.line.runs();
         batch.count(&self.gauges);
+        if self.taker.heavy {
+            stop.pause(self.way.rest(begun.elapsed()));
+        }
         done.map(|()| positions)
     }
 

@@ -2,8 +2,9 @@
 //!
 //! While light events come, heavy batches are small, and the next one waits until the publishers have all but caught up with those
 //! before: so a light event waits for one small batch, wherever that is on its way. While none come, the batches are large and
-//! the publishers may be far behind, since nobody waits. A share of the processor for each class was rejected: what a light event waits
-//! for is a queue, and a queue is bounded by its length.
+//! the publishers may be far behind, since nobody waits. The cores are a queue, too: a light event passes a dozen threads, the broker's
+//! among them, so heavy work rests after each small batch, and half of the box is idle. A share of the valve alone was rejected: it bounds
+//! how much of an import is on its way, and not how busy the box is.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,6 +15,10 @@ pub(super) const BATCH: (usize, usize) = (2_000, 4 << 20);
 const SMALL: usize = 200;
 /// Facts that publishers may be behind before heavy batches wait for them: while nothing else comes, and while light events do.
 const BEHIND: [u64; 2] = [8_000, 300];
+/// How long heavy work rests after a batch while light events come, as a multiple of what the batch took.
+const RESTS: u32 = 4;
+/// The longest rest: a batch that waited for room on the disk has rested already.
+const LONGEST_REST: Duration = Duration::from_millis(50);
 /// How long light events are still expected after the last one.
 const LIGHT: Duration = Duration::from_secs(60);
 
@@ -58,6 +63,14 @@ impl Way {
         if self.is_shared(self.now()) { SMALL } else { BATCH.0 }
     }
 
+    /// How long heavy work rests after a batch that took so long.
+    pub(super) fn rest(&self, took: Duration) -> Duration {
+        match self.is_shared(self.now()) {
+            true => took.saturating_mul(RESTS).min(LONGEST_REST),
+            false => Duration::ZERO,
+        }
+    }
+
     /// Whether the next heavy batch waits, while publishers are so many facts behind.
     pub(super) fn is_busy(&self, behind: u64) -> bool {
         let most = BEHIND[usize::from(self.is_shared(self.now()))];
@@ -74,6 +87,7 @@ mod tests {
         let way = Way::default();
         assert_eq!(way.heavy_batch(), BATCH.0);
         assert!(!way.is_busy(BEHIND[0]) && way.is_busy(BEHIND[0] + 1));
+        assert_eq!(way.rest(LONGEST_REST), Duration::ZERO);
     }
 
     #[test]
@@ -87,6 +101,9 @@ mod tests {
         way.seen.store(u64::MAX, Ordering::Relaxed);
         assert_eq!(way.heavy_batch(), SMALL);
         assert!(!way.is_busy(BEHIND[1]) && way.is_busy(BEHIND[1] + 1));
+        let batch = Duration::from_millis(2);
+        assert_eq!(way.rest(batch), batch * RESTS);
+        assert_eq!(way.rest(LONGEST_REST), LONGEST_REST);
     }
 
     #[test]
