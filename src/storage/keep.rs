@@ -18,8 +18,9 @@ use super::store::Shared;
 
 pub use super::retention::KeepError;
 
-/// Bytes of snapshot rows in one step.
-const SNAPSHOT_BYTES: usize = 128 << 10;
+/// Bytes of snapshot rows in one step: so little that a commit with them is hardly longer than one without. Each row is a page of its own
+/// at worst, so these are a hundred pages of reservations.
+const SNAPSHOT_BYTES: usize = 32 << 10;
 
 /// The background steps of one store.
 pub struct Keeper {

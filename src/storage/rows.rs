@@ -2,9 +2,10 @@
 //!
 //! Snapshots, runs and retention all write through here, a bounded portion at a time. They run on a thread that may block.
 
+use std::borrow::Borrow;
 use std::sync::mpsc::{Sender, channel};
 
-use redb::WriteTransaction;
+use redb::{Key, Table, TableDefinition, WriteTransaction};
 
 use super::append::CommitFailure;
 use super::journal::{JournalHandle, SideWrite};
@@ -40,67 +41,62 @@ impl Put {
         }
     }
 
-    fn write(&self, transaction: &WriteTransaction) -> Result<(), redb::Error> {
+    fn write<'t>(&self, to: &'t WriteTransaction, tables: &mut Tables<'t>) -> Result<(), redb::Error> {
         match self {
             Put::Stock(warehouse, sku, row) => {
-                let mut table = transaction.open_table(tables::STOCK)?;
-                table.insert((warehouse.as_str(), sku.as_str()), row.as_slice())?;
+                let key = (warehouse.as_str(), sku.as_str());
+                put(&mut tables.stock, to, tables::STOCK, key, Some(row))
             }
             Put::Reservation(warehouse, id, row) => {
-                let mut table = transaction.open_table(tables::RESERVATION)?;
                 let key = (warehouse.as_str(), id.as_str());
-                match row {
-                    Some(row) => table.insert(key, row.as_slice())?,
-                    None => table.remove(key)?,
-                };
+                put(&mut tables.reservation, to, tables::RESERVATION, key, row.as_deref())
             }
-            Put::Warehouse(id, row) => {
-                transaction
-                    .open_table(tables::WAREHOUSE)?
-                    .insert(id.as_str(), row.as_slice())?;
-            }
-            Put::Catalogue(sku, row) => {
-                let mut table = transaction.open_table(tables::CATALOGUE)?;
-                match row {
-                    Some(row) => table.insert(sku.as_str(), row.as_slice())?,
-                    None => table.remove(sku.as_str())?,
-                };
-            }
-            Put::DeadLetter(seq, row) => {
-                let mut table = transaction.open_table(tables::DEAD_LETTER)?;
-                match row {
-                    Some(row) => table.insert(seq, row.as_slice())?,
-                    None => table.remove(seq)?,
-                };
-            }
-            Put::Run(key, row) => {
-                let mut table = transaction.open_table(tables::RUN)?;
-                match row {
-                    Some(row) => table.insert(key, row.as_slice())?,
-                    None => table.remove(key)?,
-                };
-            }
-            Put::Generation(number, row) => {
-                let mut table = transaction.open_table(tables::GENERATION)?;
-                match row {
-                    Some(row) => table.insert(number, row.as_slice())?,
-                    None => table.remove(number)?,
-                };
-            }
-            Put::Answered(first, row) => {
-                let mut table = transaction.open_table(tables::ANSWERED)?;
-                table.insert(first, row.as_slice())?;
-            }
-            Put::Journal(key) => {
-                transaction.open_table(tables::JOURNAL)?.remove(key)?;
-            }
-            Put::Meta(name, number) => {
-                let mut table = transaction.open_table(tables::META)?;
-                table.insert(*name, number.to_le_bytes().as_slice())?;
-            }
+            Put::Warehouse(id, row) => put(&mut tables.warehouse, to, tables::WAREHOUSE, id.as_str(), Some(row)),
+            Put::Catalogue(sku, row) => put(&mut tables.catalogue, to, tables::CATALOGUE, sku.as_str(), row.as_deref()),
+            Put::DeadLetter(seq, row) => put(&mut tables.dead_letter, to, tables::DEAD_LETTER, seq, row.as_deref()),
+            Put::Run(key, row) => put(&mut tables.run, to, tables::RUN, key, row.as_deref()),
+            Put::Generation(number, row) => put(&mut tables.generation, to, tables::GENERATION, number, row.as_deref()),
+            Put::Answered(first, row) => put(&mut tables.answered, to, tables::ANSWERED, first, Some(row)),
+            Put::Journal(key) => put(&mut tables.journal, to, tables::JOURNAL, key, None),
+            Put::Meta(name, number) => put(&mut tables.meta, to, tables::META, *name, Some(&number.to_le_bytes())),
         }
-        Ok(())
     }
+}
+
+type Rowed<'t, K> = Option<Table<'t, K, &'static [u8]>>;
+
+/// The tables of one set of rows, each opened with its first row: that takes as long as it takes to write a small one.
+#[derive(Default)]
+struct Tables<'t> {
+    stock: Rowed<'t, (&'static str, &'static str)>,
+    reservation: Rowed<'t, (&'static str, &'static str)>,
+    warehouse: Rowed<'t, &'static str>,
+    catalogue: Rowed<'t, &'static str>,
+    dead_letter: Rowed<'t, u64>,
+    run: Rowed<'t, (u8, u64, u64, u32)>,
+    generation: Rowed<'t, u64>,
+    answered: Rowed<'t, u64>,
+    journal: Rowed<'t, u64>,
+    meta: Rowed<'t, &'static str>,
+}
+
+/// Puts a row into a table, or removes it.
+fn put<'t, 'k, K: Key + 'static>(
+    table: &mut Rowed<'t, K>,
+    transaction: &'t WriteTransaction,
+    definition: TableDefinition<'static, K, &'static [u8]>,
+    key: impl Borrow<K::SelfType<'k>>,
+    row: Option<&[u8]>,
+) -> Result<(), redb::Error> {
+    let table = match table {
+        Some(open) => open,
+        None => table.insert(transaction.open_table(definition)?),
+    };
+    match row {
+        Some(row) => drop(table.insert(key, row)?),
+        None => drop(table.remove(key)?),
+    }
+    Ok(())
 }
 
 struct Rows {
@@ -115,7 +111,8 @@ impl SideWrite for Rows {
     }
 
     fn write(&mut self, transaction: &WriteTransaction) -> Result<(), redb::Error> {
-        self.rows.iter().try_for_each(|row| row.write(transaction))
+        let mut tables = Tables::default();
+        self.rows.iter().try_for_each(|row| row.write(transaction, &mut tables))
     }
 
     fn done(self: Box<Self>, result: Result<(), CommitFailure>) {
