@@ -206,9 +206,9 @@ pub const KEYS: &[Key] = &[
         "storage.cache_bytes",
         int(1 << 20, 256 * GIB),
         "bytes",
-        "12_582_912",
+        "4_194_304",
         false,
-        "The store's page cache. It takes up to twice that in memory, since a block of the allocator is larger than a page.",
+        "The store's page cache. It takes up to twice that in memory, since a block of the allocator is larger than a page; the system's cache is behind it.",
     ),
     key(
         "storage.max_commit_bytes",

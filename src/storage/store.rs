@@ -77,7 +77,7 @@ const DAY_MS: i64 = 86_400_000;
 impl Default for Options {
     fn default() -> Options {
         Options {
-            cache_bytes: 12 << 20,
+            cache_bytes: 4 << 20,
             max_skus: 1_000_000,
             id_window_ms: 7 * DAY_MS,
             history_ms: 400 * DAY_MS,
