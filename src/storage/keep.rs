@@ -18,21 +18,11 @@ use super::store::Shared;
 
 pub use super::retention::KeepError;
 
-/// The fewest and the most bytes of snapshot rows in one step. So few that a commit with them is hardly longer than one without: each row
-/// may be in a page of its own, and these are a hundred pages of reservations.
-const SNAPSHOT_BYTES: [u64; 2] = [32 << 10, 128 << 10];
-/// More of them for each fact that came with the portion before: the commit of thousands of facts is long anyway, and a pass beside such
-/// commits would take minutes.
-const SNAPSHOT_BYTES_A_FACT: u64 = 32;
-
 /// The background steps of one store.
 pub struct Keeper {
     sealer: Sealer,
     snapshotter: Snapshotter,
     retention: Retention,
-    shared: Arc<Shared>,
-    /// The durable sequence at the last portion of a snapshot.
-    durable: u64,
 }
 
 impl Keeper {
@@ -40,9 +30,7 @@ impl Keeper {
         Keeper {
             sealer: Sealer::new(Arc::clone(&shared), journal.clone()),
             snapshotter: Snapshotter::new(Arc::clone(&shared), journal.clone()),
-            retention: Retention::new(Arc::clone(&shared), journal),
-            durable: shared.view.durable_seq(),
-            shared,
+            retention: Retention::new(shared, journal),
         }
     }
 
@@ -54,11 +42,7 @@ impl Keeper {
     /// Writes one portion of a snapshot pass, which it begins when none is underway. Says whether the pass goes on; after one is
     /// complete the next may wait for some seconds.
     pub fn snapshot(&mut self, now: Time) -> Result<bool, KeepError> {
-        let durable = self.shared.view.durable_seq();
-        let came = durable.saturating_sub(std::mem::replace(&mut self.durable, durable));
-        let [fewest, most] = SNAPSHOT_BYTES;
-        let bytes = came.saturating_mul(SNAPSHOT_BYTES_A_FACT).clamp(fewest, most);
-        Ok(self.snapshotter.step(bytes as usize, now)?)
+        Ok(self.snapshotter.portion(now)?)
     }
 
     /// Lets one portion go. Says whether there is more; else once a minute is enough.

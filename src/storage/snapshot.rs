@@ -21,12 +21,21 @@ use super::view::Dirty;
 /// Ended baskets forgotten in one step.
 const FORGET_A_STEP: usize = 1_000;
 
+/// The fewest and the most bytes of rows in one portion. So few that a commit with them is hardly longer than one without: each row may be
+/// in a page of its own, and these are a hundred pages of reservations.
+const PORTION_BYTES: [u64; 2] = [32 << 10, 128 << 10];
+/// More of them for each fact that came with the portion before: the commit of thousands of facts is long anyway, and a pass beside such
+/// commits would take minutes.
+const BYTES_A_FACT: u64 = 32;
+
 struct Pass {
     /// The durable sequence when it began.
     floor: u64,
     /// The next SKU to look at.
     next: u32,
     dirty: Dirty,
+    /// The durable sequence when its newest portion was begun.
+    durable: u64,
 }
 
 /// The one who takes snapshots. There must be only one.
@@ -45,8 +54,18 @@ impl Snapshotter {
         }
     }
 
+    /// Writes one portion, as large as goes unnoticed by those who wait for its commit. Says whether the pass goes on.
+    pub(crate) fn portion(&mut self, now: Time) -> Result<bool, CommitFailure> {
+        let durable = self.shared.view.durable_seq();
+        let before = self.pass.as_mut().map(|pass| std::mem::replace(&mut pass.durable, durable));
+        let came = durable.saturating_sub(before.unwrap_or(durable));
+        let [fewest, most] = PORTION_BYTES;
+        let bytes = came.saturating_mul(BYTES_A_FACT).clamp(fewest, most);
+        self.step(bytes as usize, now)
+    }
+
     /// Writes one portion of about `budget` bytes; begins a pass when none is underway. Says whether the pass goes on.
-    pub(crate) fn step(&mut self, budget: usize, now: Time) -> Result<bool, CommitFailure> {
+    fn step(&mut self, budget: usize, now: Time) -> Result<bool, CommitFailure> {
         let view = &self.shared.view;
         if self.pass.is_none() {
             view.forget_ended(now.plus_ms(-self.shared.options.id_window_ms), FORGET_A_STEP);
@@ -56,7 +75,12 @@ impl Snapshotter {
             if planted::is(Bug::SnapshotHalf) {
                 dirty.reservations.clear();
             }
-            self.pass = Some(Pass { floor, next: 0, dirty });
+            self.pass = Some(Pass {
+                floor,
+                next: 0,
+                dirty,
+                durable: floor,
+            });
         }
         let Some(pass) = &mut self.pass else { return Ok(false) };
         let mut puts = Vec::new();
