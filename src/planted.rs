@@ -42,6 +42,8 @@ pub enum Bug {
     BarrierSkipped,
     /// Warehouse: a copy of an id in flight is judged as if it were new.
     InFlightForgotten,
+    /// Memory of ids: those of a batch are called new without a look.
+    SiftedBlind,
     /// Warehouse: a refused command is answered before what it was judged against is durable.
     RefusalAtOnce,
     /// Warehouse: a fact now and then has the version of the one before it.
@@ -99,6 +101,7 @@ impl Bug {
         Bug::SnapshotHalf,
         Bug::BarrierSkipped,
         Bug::InFlightForgotten,
+        Bug::SiftedBlind,
         Bug::RefusalAtOnce,
         Bug::VersionRepeats,
         Bug::ExpiryLate,

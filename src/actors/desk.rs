@@ -38,11 +38,7 @@ impl Prepared {
             VoidOf::Already => VoidOf::Already,
             VoidOf::Fact(fact) => VoidOf::Fact(fact.clone()),
         };
-        Prepared {
-            voided,
-            calendar: self.calendar.clone(),
-            ..*self
-        }
+        Prepared { voided, ..*self }
     }
 }
 
@@ -70,8 +66,6 @@ pub struct Prepared {
     pub now: Time,
     /// The stamp's day in the warehouse.
     pub today: Day,
-    /// The warehouse's calendar.
-    pub calendar: Arc<Calendar>,
     /// The source's rules.
     pub policy: Policy,
     /// What a void refers to.
@@ -87,6 +81,8 @@ pub struct Desk {
     pub warehouse: Id,
     /// Its channels, as every fact that is decided now says them.
     pub offer: Arc<Offer>,
+    /// Its calendar.
+    pub calendar: Arc<Calendar>,
     /// Held by the warehouse and by each of its SKUs while they live: a successor waits for the last of them to let go.
     pub life: watch::Receiver<()>,
 }
@@ -100,7 +96,7 @@ impl Desk {
             unit,
             now: prepared.now,
             today: prepared.today,
-            calendar: &prepared.calendar,
+            calendar: &self.calendar,
             policy: prepared.policy,
             limits: &self.shared.limits,
         }

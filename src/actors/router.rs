@@ -17,6 +17,9 @@ use crate::domain::refusal::{Code, Refusal};
 use crate::domain::units::Id;
 use crate::storage::append::SkuIndex;
 
+/// From so many events on their names are looked up together.
+const MANY: usize = 32;
+
 /// See the module.
 #[derive(Clone)]
 pub struct Router {
@@ -99,8 +102,14 @@ impl Router {
         let mut skus = Row::with_capacity(events.len());
         let mut no_room: Vec<(u32, Refusal)> = Vec::new();
         let keys = self.shared.store.view().keys();
+        let known = match events.len() {
+            MANY.. => keys.find_all(events.iter().map(|event| (event.warehouse.as_str(), event.sku.as_str()))),
+            _ => Vec::new(),
+        };
         for (row, event) in events.iter().enumerate() {
-            match keys.intern(event.warehouse.as_str(), event.sku.as_str()) {
+            let known = known.get(row).copied().flatten();
+            let index = known.map_or_else(|| keys.intern(event.warehouse.as_str(), event.sku.as_str()), Ok);
+            match index {
                 Ok(index) => skus.push(index),
                 Err(_) => {
                     no_room.push((row as u32, too_many_skus(event)));

@@ -18,6 +18,7 @@ use super::warehouse;
 use crate::domain::offer::Offer;
 use crate::domain::stock::Stock;
 use crate::domain::units::Id;
+use crate::domain::warehouse::Calendar;
 use crate::doom;
 use crate::storage::append::SkuIndex;
 
@@ -31,6 +32,8 @@ pub enum Msg {
         rows: Vec<Prepared>,
         /// The warehouse's channels now.
         offer: Arc<Offer>,
+        /// Its calendar now.
+        calendar: Arc<Calendar>,
     },
     /// Give the working copy back, when all before is done.
     Recall,
@@ -73,8 +76,14 @@ impl Actor for Sku {
 
     async fn handle(&self, _: ActorRef<Msg>, message: Msg, state: &mut Args) -> Result<(), ActorProcessingErr> {
         match message {
-            Msg::Work { ticket, rows, offer } => {
+            Msg::Work {
+                ticket,
+                rows,
+                offer,
+                calendar,
+            } => {
                 state.desk.offer = offer;
+                state.desk.calendar = calendar;
                 state.on_work(&ticket, rows);
             }
             Msg::Recall => state.on_recall(),

@@ -4,7 +4,9 @@
 //! the point (quantities), with checked helpers as the only way to add.
 
 use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// The most base units in one event or one account, either sign: 10^12.
@@ -15,8 +17,11 @@ pub const MAX_ID_BYTES: usize = 128;
 
 /// The id of a warehouse, SKU, lot, source, channel or reservation: 1 to 128 bytes of printable UTF-8, no `/`, not `.`
 /// or `..`. Cheap to clone. (A source may contain `/`: see [`Id::source`].)
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Id(Arc<str>);
+#[derive(Clone)]
+pub struct Id(
+    /// `None`: the lot `""`. Nearly every SKU has it and every event names it, so that it is no place in memory that all of them count in.
+    Option<Arc<str>>,
+);
 
 /// Why a text is no [`Id`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,51 +82,81 @@ impl Id {
 
     /// An id of a warehouse, SKU, lot, channel, transfer or reservation.
     pub fn new(text: &str) -> Result<Id, BadId> {
-        Id::check(text).map(|()| Id(text.into()))
+        Id::check(text).map(|()| Id::trusted(text))
     }
 
     /// The id of a source or of an event: as [`Id::new`], with `/` allowed.
     pub fn source(text: &str) -> Result<Id, BadId> {
-        Id::check_source(text).map(|()| Id(text.into()))
+        Id::check_source(text).map(|()| Id::trusted(text))
     }
 
     /// The lot `""`: stock without a lot. The only empty id.
     pub fn no_lot() -> Id {
-        Id("".into())
+        Id(None)
     }
 
     /// An id that was checked before, for instance when it was written: not checked again.
     pub fn trusted(text: &str) -> Id {
-        Id(text.into())
+        Id((!text.is_empty()).then(|| text.into()))
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_deref().unwrap_or_default()
+    }
+}
+
+impl PartialEq for Id {
+    /// As the texts are. One text that is shared is not read for it, and neither is the lot `""`.
+    fn eq(&self, other: &Id) -> bool {
+        match (&self.0, &other.0) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other) || **one == **other,
+            (one, other) => one.is_none() && other.is_none(),
+        }
+    }
+}
+
+impl Eq for Id {}
+
+impl Hash for Id {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl PartialOrd for Id {
+    fn partial_cmp(&self, other: &Id) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Id {
+    fn cmp(&self, other: &Id) -> Ordering {
+        self.as_str().cmp(other.as_str())
     }
 }
 
 impl fmt::Debug for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&*self.0, f)
+        fmt::Debug::fmt(self.as_str(), f)
     }
 }
 
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
 impl Borrow<str> for Id {
     fn borrow(&self) -> &str {
-        &self.0
+        self.as_str()
     }
 }
 
 impl AsRef<str> for Id {
     fn as_ref(&self) -> &str {
-        &self.0
+        self.as_str()
     }
 }
 

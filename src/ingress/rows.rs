@@ -186,9 +186,9 @@ fn array(body: &[u8], max_rows: usize, decoder: &mut Decoder<'_>) -> Result<Rows
                 }
             };
             if rows.is_empty() {
-                // The others are about as long as the first. A list that grows copies all its events each time.
+                // The others are about as long as the first, or a little shorter. A list that grows copies all its events each time.
                 let others = (body.len() - end) / (end - at).max(1);
-                rows.events.reserve(1 + others.min(max_rows));
+                rows.events.reserve(1 + (others + others / 16).min(max_rows));
             }
             rows.push(row);
             if rows.len() > max_rows {

@@ -91,6 +91,16 @@ pub struct Folded {
     pub noted: Option<Outcome>,
 }
 
+impl Folded {
+    /// The SKU that it is a fact of.
+    pub(crate) fn sku(&self) -> Option<SkuIndex> {
+        match self.fold {
+            Fold::Sku { sku, .. } => Some(sku),
+            _ => None,
+        }
+    }
+}
+
 /// Facts of one decider, in the order of decision: one atomic unit of the journal.
 pub struct Append {
     /// The epoch in which they were decided.

@@ -2,6 +2,7 @@
 
 use crate::domain::fact::Fact;
 use crate::domain::units::Id;
+use crate::planted::{self, Bug};
 
 use super::answered::{self, Answered};
 use super::database::ReadError;
@@ -25,6 +26,21 @@ pub enum Known {
 }
 
 impl Store {
+    /// Says of each of many hashes (of `remembered::hash`) whether nobody has sent it within the window for sure; of one that is not
+    /// sure, ask [`Store::known`]. For a batch: asked one by one, each id costs some waits for memory, one after the other.
+    pub fn surely_new(&self, hashes: &[u64], new: &mut Vec<bool>) {
+        new.clear();
+        new.resize(hashes.len(), true);
+        if planted::is(Bug::SiftedBlind) {
+            return;
+        }
+        // The live ones first: one that is sealed meanwhile was asked while it was live.
+        for generation in self.shared().view.live.load().iter() {
+            generation.strike(hashes, new);
+        }
+        self.shared().runs.strike(hashes, new);
+    }
+
     /// What is remembered of the id of (warehouse, source, id), whose `remembered::hash` the caller has.
     pub fn known(&self, hash: u64, warehouse: &Id, source: &Id, id: &Id) -> Result<Known, ReadError> {
         let same = |fact: &Fact| fact.warehouse == *warehouse && fact.origin.source == *source && fact.origin.id == *id;

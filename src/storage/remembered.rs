@@ -17,7 +17,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 use crate::domain::fact::Outcome;
 use crate::domain::units::{Id, Time};
 
-use super::append::SkuIndex;
+use super::append::{Folded, SkuIndex};
 
 /// So many that a shard with its part of a whole generation, one id a fact, fills four fifths of a table of 2^15.
 const SHARDS: usize = 10;
@@ -171,26 +171,50 @@ impl Generation {
         self.ids.iter().map(|shard| shard.read().len()).sum()
     }
 
-    fn shard(&self, hash: u64) -> &Ids {
-        &self.ids[(hash >> 32) as usize % SHARDS]
+    fn shard_of(hash: u64) -> usize {
+        (hash >> 32) as usize % SHARDS
     }
 
     fn offset(&self, seq: u64) -> u32 {
         (seq - self.base) as u32
     }
 
-    /// Remembers a hash as that of the fact `seq`. Equal hashes of different texts stand side by side.
-    pub(crate) fn remember(&self, hash: u64, seq: u64, keep_forever: bool) {
-        let entry = (hash, self.offset(seq) | if keep_forever { FOREVER } else { 0 });
-        self.shard(hash).write().insert_unique(hash, entry, |(hash, _)| *hash);
+    /// Remembers the hashes of facts, of which the first has the sequence `seq`. Equal hashes of different texts stand side by side.
+    pub(crate) fn remember(&self, facts: &[Folded], seq: u64) {
+        let entries = facts.iter().zip(seq..).flat_map(|(folded, seq)| {
+            let offset = self.offset(seq) | if folded.keep_forever { FOREVER } else { 0 };
+            [folded.id, folded.voids]
+                .into_iter()
+                .flatten()
+                .map(move |hash| (hash, offset))
+        });
+        let insert = |table: &mut HashTable<(u64, u32)>, entry: (u64, u32)| {
+            table.insert_unique(entry.0, entry, |(hash, _)| *hash);
+        };
+        if facts.len() < SHARDS {
+            entries.for_each(|entry| insert(&mut self.ids[Generation::shard_of(entry.0)].write(), entry));
+            return;
+        }
+        let mut shards: Vec<_> = self.ids.iter().map(|shard| shard.write()).collect();
+        entries.for_each(|entry| insert(&mut shards[Generation::shard_of(entry.0)], entry));
     }
 
     /// The newest fact below `below` with that hash.
     pub(crate) fn lookup(&self, hash: u64, below: u64) -> Option<u64> {
-        let shard = self.shard(hash).read();
+        let shard = self.ids[Generation::shard_of(hash)].read();
         let same = shard.iter_hash(hash).filter(|(known, _)| *known == hash);
         let seqs = same.map(|(_, offset)| self.base + u64::from(offset & !FOREVER));
         seqs.filter(|seq| *seq < below).max()
+    }
+
+    /// Strikes those of many hashes from the new ones that it remembers. Locked once for all of them: between locks the processor
+    /// waits for one line of memory after the other, and otherwise for many at a time.
+    pub(crate) fn strike(&self, hashes: &[u64], new: &mut [bool]) {
+        let shards: Vec<_> = self.ids.iter().map(|shard| shard.read()).collect();
+        for (hash, new) in hashes.iter().zip(new) {
+            let same = shards[Generation::shard_of(*hash)].find(*hash, |(known, _)| known == hash);
+            *new &= same.is_none();
+        }
     }
 
     /// Notes a fact: whose ledger it belongs to, whether people ask for it, and when it was recorded.
@@ -268,6 +292,7 @@ impl Generation {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::append::Fold;
 
     #[test]
     fn ids_are_told_apart_by_all_three_parts() {
@@ -295,12 +320,23 @@ mod tests {
     #[test]
     fn equal_hashes_stand_side_by_side() {
         let generation = Generation::new(3, 8);
-        generation.remember(7, 770, false);
-        generation.remember(7, 790, true);
+        let folded = |keep_forever| Folded {
+            fold: Fold::Noted { warehouse: Id::no_lot() },
+            recorded: Time(0),
+            id: Some(7),
+            voids: None,
+            keep_forever,
+            noted: None,
+        };
+        generation.remember(&[folded(false)], 770);
+        generation.remember(&[folded(true)], 790);
         assert_eq!(generation.lookup(7, u64::MAX), Some(790));
         assert_eq!(generation.lookup(7, 790), Some(770));
         assert_eq!(generation.lookup(7, 770), None);
         assert_eq!(generation.lookup(8, u64::MAX), None);
+        let mut new = [true, true, false];
+        generation.strike(&[7, 8, 9], &mut new);
+        assert_eq!(new, [false, true, false]);
         assert_eq!(
             [false, true].map(|forever| generation.ids_kept(forever)),
             [vec![(7, 2)], vec![(7, 22)]]

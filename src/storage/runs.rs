@@ -201,6 +201,17 @@ impl Runs {
         self.sealed_below.fetch_max(number + 1, Ordering::Relaxed);
     }
 
+    /// Strikes those of many hashes from the new ones that a filter lets pass.
+    pub(crate) fn strike(&self, hashes: &[u64], new: &mut [bool]) {
+        for filters in &self.filters {
+            for filter in filters.read().values() {
+                for (hash, new) in hashes.iter().zip(&mut *new) {
+                    *new &= !filter.may_contain(*hash);
+                }
+            }
+        }
+    }
+
     /// A fact that has an id with this hash, looked for first where one was found last: a file that is sent again comes in order.
     /// It need not be the newest; whoever finds other texts there goes on with [`Runs::newest`].
     pub(crate) fn any(&self, database: &Handle, hash: u64) -> Result<Option<u64>, ReadError> {
@@ -254,55 +265,56 @@ impl Runs {
         if let Some(at) = numbers.iter().position(|number| Some(*number) == hint) {
             numbers[..=at].rotate_right(1);
         }
-        for number in numbers {
-            if number << self.bits >= below {
-                continue;
+        numbers.retain(|number| number << self.bits < below);
+        let mut found = None;
+        // One look for all of them: to open the table takes as long as to find a row in it.
+        database.read(|transaction| {
+            let table = transaction.open_table(tables::RUN)?;
+            for number in numbers {
+                self.id_reads.fetch_add(1, Ordering::Relaxed);
+                if let Some(seq) = self.before(&table, kind, number, hash, below, 1)?.first() {
+                    self.hint.store(number, Ordering::Relaxed);
+                    found = Some(*seq);
+                    break;
+                }
             }
-            self.id_reads.fetch_add(1, Ordering::Relaxed);
-            if let Some(seq) = self.before(database, kind, number, hash, below, 1)?.first() {
-                self.hint.store(number, Ordering::Relaxed);
-                return Ok(Some(*seq));
-            }
-        }
-        Ok(None)
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     /// Sequences below `below` under a hash in one generation's run, newest first.
     fn before(
         &self,
-        database: &Handle,
+        table: &impl ReadableTable<(u8, u64, u64, u32), &'static [u8]>,
         kind: Kind,
         number: u64,
         hash: u64,
         below: u64,
         limit: usize,
-    ) -> Result<Vec<u64>, ReadError> {
+    ) -> Result<Vec<u64>, redb::Error> {
         let base = number << self.bits;
         let offset = below.saturating_sub(base).min(1 << self.bits) as u32;
         let mut found = Vec::new();
-        database.read(|transaction| {
-            let table = transaction.open_table(tables::RUN)?;
-            let mut end = (kind as u8, number, hash, offset);
-            while found.len() < limit {
-                let Some(row) = table.range((kind as u8, number, 0, 0)..end)?.next_back() else {
-                    return Ok(());
-                };
-                let (key, value) = row?;
-                let pairs = value.value();
-                let count = pairs.len() / PAIR_BYTES;
-                let pair = |at: usize| &pairs[at * PAIR_BYTES..(at + 1) * PAIR_BYTES];
-                let mut at = partition(count, |at| (hash_of(pair(at)), offset_of(pair(at))) < (hash, offset));
-                while at > 0 && found.len() < limit {
-                    at -= 1;
-                    if hash_of(pair(at)) != hash {
-                        return Ok(());
-                    }
-                    found.push(base + u64::from(offset_of(pair(at))));
+        let mut end = (kind as u8, number, hash, offset);
+        while found.len() < limit {
+            let Some(row) = table.range((kind as u8, number, 0, 0)..end)?.next_back() else {
+                break;
+            };
+            let (key, value) = row?;
+            let pairs = value.value();
+            let count = pairs.len() / PAIR_BYTES;
+            let pair = |at: usize| &pairs[at * PAIR_BYTES..(at + 1) * PAIR_BYTES];
+            let mut at = partition(count, |at| (hash_of(pair(at)), offset_of(pair(at))) < (hash, offset));
+            while at > 0 && found.len() < limit {
+                at -= 1;
+                if hash_of(pair(at)) != hash {
+                    return Ok(found);
                 }
-                end = key.value();
+                found.push(base + u64::from(offset_of(pair(at))));
             }
-            Ok(())
-        })?;
+            end = key.value();
+        }
         Ok(found)
     }
 
@@ -327,7 +339,11 @@ impl Runs {
             if found.len() >= limit || looked == patience {
                 return Ok((found, Some((number + 1) << self.bits)));
             }
-            found.extend(self.before(database, kind, number, hash, below, limit - found.len())?);
+            let more = database.read(|transaction| {
+                let table = transaction.open_table(tables::RUN)?;
+                self.before(&table, kind, number, hash, below, limit - found.len())
+            })?;
+            found.extend(more);
         }
         Ok((found, None))
     }

@@ -10,7 +10,7 @@ use crate::planted::{self, Bug};
 
 use super::append::CommitFailure;
 use super::journal::JournalHandle;
-use super::remembered::{Generation, Noted, noted_hash, sku_hash};
+use super::remembered::{Generation, Noted, noted_hash};
 use super::rows::{self, Put};
 use super::runs::{self, Kind, Pairs, Sealed};
 use super::store::Shared;
@@ -110,17 +110,7 @@ pub(crate) fn pairs(keys: &Keys, generation: &Generation, kind: Kind) -> Pairs {
     let mut pairs = match kind {
         Kind::Ids => generation.ids_kept(false),
         Kind::Forever => generation.ids_kept(true),
-        Kind::Ledger => {
-            let mut hashes = hashbrown::HashMap::new();
-            let hash_of = |(sku, offset)| {
-                let hash = *hashes.entry(sku).or_insert_with(|| {
-                    let names = keys.names(sku);
-                    names.map_or(0, |(warehouse, sku)| sku_hash(warehouse.as_str(), sku.as_str()))
-                });
-                (hash, offset)
-            };
-            generation.skus().map(hash_of).collect()
-        }
+        Kind::Ledger => keys.hashes(generation.skus()),
         Kind::Noted => {
             let both = |entry: Noted| {
                 let warehouse = entry.warehouse.as_str();

@@ -133,7 +133,7 @@ impl Shared {
                 Page::Described(next, facts) => (next, facts),
             };
             let many = facts.len() as u64;
-            self.view.fold_all(facts.into_iter(), next - many);
+            self.view.fold_all(facts, next - many);
             count += many;
             end = next;
             Ok(())

@@ -30,7 +30,7 @@ use crate::planted::{self, Bug};
 use super::append::{Fold, Folded, SkuIndex};
 use super::codec::Stored;
 pub use super::letter::DeadLetter;
-use super::remembered::{self, Generation, Why};
+use super::remembered::{self, Why};
 
 use baskets::Baskets;
 pub(crate) use cells::Cells;
@@ -44,6 +44,11 @@ struct Shelf {
     skus: RwLock<BTreeMap<Id, SkuIndex>>,
     baskets: RwLock<Baskets>,
 }
+
+/// So many facts are brought near at a time: their cells fill a part of the processor's second cache.
+const NEAR: usize = 256;
+/// For fewer facts than these it is not worth the locks.
+const FEW: usize = 16;
 
 /// A catalogue page: each SKU with its entry as JSON.
 pub type CataloguePage = Vec<(Id, Arc<str>)>;
@@ -115,6 +120,11 @@ impl View {
     /// Looks at a SKU's state and at the sequence of its last fact. The look must be short: folds of its shard wait for it.
     pub fn read<R>(&self, sku: SkuIndex, look: impl FnOnce(Option<&Stock>, u64) -> R) -> R {
         self.cells.read(sku, look)
+    }
+
+    /// See [`Cells::bring`].
+    pub fn bring(&self, skus: impl Iterator<Item = SkuIndex>) {
+        self.cells.bring(skus);
     }
 
     /// A copy of a SKU's state.
@@ -250,19 +260,16 @@ impl View {
     /// Folds durable facts, which their deciders have described: the first has the sequence `seq`, the others follow.
     ///
     /// A reservation and its lines are folded as one: whoever has seen one of them sees all.
-    pub(crate) fn fold_all(&self, facts: impl Iterator<Item = Folded>, mut seq: u64) {
-        let mut generation = None;
+    pub(crate) fn fold_all(&self, facts: Vec<Folded>, mut seq: u64) {
+        self.remember_all(&facts, seq);
         let mut whole = Whole::default();
-        for folded in facts {
-            // A sealed one remembers by itself.
-            if generation
-                .as_ref()
-                .is_none_or(|of: &Arc<Generation>| of.number != seq >> self.generation_bits)
-            {
-                generation = self.live.of(seq);
-            }
-            if let Some(generation) = &generation {
-                self.remember(generation, &folded, seq);
+        let skus: Vec<Option<SkuIndex>> = match facts.len() {
+            FEW.. => facts.iter().map(Folded::sku).collect(),
+            _ => Vec::new(),
+        };
+        for (at, folded) in facts.into_iter().enumerate() {
+            if at % NEAR == 0 && at < skus.len() {
+                self.cells.bring(skus[at..].iter().take(NEAR).flatten().copied());
             }
             if whole.wants(&folded.fold) {
                 if whole.put(folded, seq) {
@@ -287,7 +294,7 @@ impl View {
 
     /// As [`View::fold_all`], for one fact.
     pub(crate) fn fold(&self, folded: Folded, seq: u64) {
-        self.fold_all(std::iter::once(folded), seq);
+        self.fold_all(vec![folded], seq);
     }
 
     fn fold_state(&self, folded: Folded, seq: u64) {
@@ -396,17 +403,23 @@ impl View {
         }
     }
 
-    fn remember(&self, generation: &Generation, folded: &Folded, seq: u64) {
-        for hash in [folded.id, folded.voids].into_iter().flatten() {
-            generation.remember(hash, seq, folded.keep_forever);
+    /// Remembers what is to be remembered of facts, of which the first has the sequence `seq`.
+    fn remember_all(&self, mut facts: &[Folded], mut seq: u64) {
+        while !facts.is_empty() {
+            let room = (((seq >> self.generation_bits) + 1) << self.generation_bits) - seq;
+            let (these, rest) = facts.split_at(facts.len().min(room as usize));
+            // A sealed one remembers by itself.
+            if let Some(generation) = self.live.of(seq) {
+                generation.remember(these, seq);
+                for (folded, seq) in these.iter().zip(seq..) {
+                    let why = folded.noted.as_ref().and_then(Why::of);
+                    let noted = why.map(|why| (why, self.warehouse_of(&folded.fold)));
+                    generation.note(seq, folded.sku(), noted, folded.recorded);
+                }
+            }
+            facts = rest;
+            seq += these.len() as u64;
         }
-        let sku = match folded.fold {
-            Fold::Sku { sku, .. } => Some(sku),
-            _ => None,
-        };
-        let why = folded.noted.as_ref().and_then(Why::of);
-        let noted = why.map(|why| (why, self.warehouse_of(&folded.fold)));
-        generation.note(seq, sku, noted, folded.recorded);
     }
 
     fn letter(&self, folded: &Folded, seq: u64) {

@@ -66,7 +66,7 @@ fn is_over(basket: &Reservation, now: Time) -> bool {
 impl State {
     fn context(&self, now: Time) -> Context<'_> {
         let today = self.day(now);
-        let (calendar, limits) = (&*self.calendar, &self.shared.limits);
+        let (calendar, limits) = (&*self.desk.calendar, &self.shared.limits);
         Context {
             now,
             today,

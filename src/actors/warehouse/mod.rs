@@ -35,6 +35,7 @@ use self::ops::Operation;
 pub use self::ops::{BasketCommand, Command, SkuSetting};
 use self::place::Place;
 pub use self::rows::REPLAYED;
+use self::rows::Sifted;
 use self::stumble::Stumble;
 use self::turn::Turn;
 use super::answers::{Heard, Marks, Settled};
@@ -117,7 +118,6 @@ pub struct State {
     shared: Arc<Shared>,
     desk: Desk,
     site: Arc<Site>,
-    calendar: Arc<Calendar>,
     /// The current day, and the instant at which it ends.
     today: Day,
     tomorrow: Time,
@@ -139,6 +139,8 @@ pub struct State {
     sent: VecDeque<Sent>,
     /// Rows of one run, on their way to their SKU; empty between runs.
     rows: Vec<Prepared>,
+    /// What was found out about the ids of a slice; its room is kept from one to the next.
+    sifted: Sifted,
     /// SKUs with a working copy, an actor, or work that waits. All others are read from the view when needed.
     places: HashMap<SkuIndex, Box<Place>, foldhash::fast::FixedState>,
     /// Ids in flight.
@@ -252,16 +254,17 @@ impl State {
             durable: 0,
             sent: VecDeque::new(),
             rows: Vec::new(),
+            sifted: Sifted::default(),
             copies: 0,
             desk: Desk {
                 shared: shared.clone(),
                 warehouse,
                 offer: Arc::new(Offer::of(&site)),
+                calendar,
                 life,
             },
             shared,
             site,
-            calendar,
             today,
             tomorrow,
             epoch,
@@ -285,7 +288,7 @@ impl State {
         // The node may have been down at midnight, or have gone down before everybody was told of it. A journal that cannot be
         // read now is no reason to stay away: reads and the wait for the disk go on.
         let newest = state.shared.store.newest_recorded().ok().flatten();
-        let newest = newest.map_or(today, |newest| state.calendar.day_of(newest));
+        let newest = newest.map_or(today, |newest| state.desk.calendar.day_of(newest));
         state.turn_day(newest.min(today.plus(-1))..today);
         state.turn_untold();
         Ok(state)
@@ -295,8 +298,8 @@ impl State {
     fn stamp(&mut self) -> Time {
         let now = self.shared.clock.now();
         if now >= self.tomorrow {
-            let before = std::mem::replace(&mut self.today, self.calendar.day_of(now));
-            self.tomorrow = self.calendar.start_of(self.today.plus(1));
+            let before = std::mem::replace(&mut self.today, self.desk.calendar.day_of(now));
+            self.tomorrow = self.desk.calendar.start_of(self.today.plus(1));
             self.turn_day(before..self.today);
         }
         now
@@ -305,7 +308,7 @@ impl State {
     /// The day of a stamp. Of one that is older than this message it is not always the current one: an operation may have waited for its
     /// copies past midnight.
     fn day(&self, now: Time) -> Day {
-        self.calendar.day_of(now)
+        self.desk.calendar.day_of(now)
     }
 
     /// What ends every message: queues go on, all that was decided is sent, and barriers follow it.

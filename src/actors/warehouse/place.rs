@@ -19,6 +19,7 @@ use super::super::shared::Shared;
 use super::super::sku;
 use super::{Msg, State};
 use crate::domain::stock::Stock;
+use crate::domain::units::Time;
 use crate::planted::{self, Bug};
 use crate::storage::append::SkuIndex;
 
@@ -184,6 +185,23 @@ impl Place {
         matches!(self.copy, Copy::Here(_)) && (self.suspect.is_some() || self.heat >= wake_rate)
     }
 
+    /// Looks at each part that a row changes, but for the copy's book; see [`Stock::glance`].
+    pub(super) fn glance(&self) -> u64 {
+        let copy = match &self.copy {
+            Copy::Here(Some(stock)) => stock.glance(),
+            _ => 0,
+        };
+        copy ^ self.touched ^ self.queue.len() as u64
+    }
+
+    /// The newest entry of the copy's book, when it is here.
+    pub(super) fn newest(&self) -> Option<Time> {
+        match &self.copy {
+            Copy::Here(stock) => stock.as_ref()?.book.newest(),
+            _ => None,
+        }
+    }
+
     /// Whether nothing is known here that the view does not know, the warehouse's messages up to `durable` being in it.
     pub(super) fn at_rest(&self, durable: u64) -> bool {
         self.in_flight == 0
@@ -278,7 +296,7 @@ impl State {
         if self.place(sku).touched == self.number {
             self.flush();
         }
-        let offer = Arc::clone(&self.desk.offer);
+        let (offer, calendar) = (Arc::clone(&self.desk.offer), Arc::clone(&self.desk.calendar));
         let place = self.place(sku);
         let Some(awake) = &mut place.awake else { return };
         place.in_flight += 1;
@@ -291,6 +309,7 @@ impl State {
             ticket: ticket.clone(),
             rows,
             offer,
+            calendar,
         });
     }
 

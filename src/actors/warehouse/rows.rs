@@ -10,7 +10,7 @@ use super::super::desk::{Prepared, VoidOf, matched_of};
 use super::super::draft::SkuFact;
 use super::super::shared::Sources;
 use super::ops::{Operation, Work};
-use super::place::{Copy, place_in};
+use super::place::{Copy, Place, place_in};
 use super::{InFlight, State};
 use crate::domain::event::{Event, Origin, What};
 use crate::domain::fact::{Fact, Outcome};
@@ -26,15 +26,17 @@ use crate::storage::remembered::{Lookup, hash, voided_hash};
 /// What the source of a dead letter that is sent in again begins with; the source that it came from follows.
 pub const REPLAYED: &str = "dead-letter/";
 
+/// So many rows have their copies brought near at a time: they fill a part of the processor's second cache.
+const NEAR: usize = 256;
+
 /// Rows of one batch that are judged in one look: about two milliseconds, which is as long as a single sale waits for them.
 const SLICE: u32 = 1_024;
 
-/// What the memory of ids says about a row.
-enum Known {
-    /// Never seen: its hash.
-    New(u64),
-    /// Answered now, or waiting for another; nothing more to do.
-    Settled,
+/// Of the rows of one slice, in its order: the hash of each id, and whether that is surely new.
+#[derive(Default)]
+pub(super) struct Sifted {
+    ids: Vec<u64>,
+    new: Vec<bool>,
 }
 
 impl State {
@@ -49,30 +51,79 @@ impl State {
 
     fn on_slice(&mut self, ticket: &Arc<Ticket>, range: Range<u32>, now: Time, sources: &Sources) {
         let single = range.len() == 1;
-        self.draft.reserve(range.len());
+        // With as much again where more waits: a draft that is long enough to be sent is of two slices or more.
+        let more = self.draft.is_empty() && !self.rest.is_empty();
+        self.draft.reserve(range.len() * if more { 2 } else { 1 });
+        let sifted = self.sift(ticket, range.clone());
         let mut at = range.start;
+        let mut near = range.start;
         while at < range.end {
+            if at >= near && !single {
+                near = range.end.min(at + NEAR as u32);
+                self.bring(ticket, at..near);
+            }
             let sku = ticket.sku(ticket.row_at(at));
             let mut end = at + 1;
             while end < range.end && ticket.sku(ticket.row_at(end)) == sku {
                 end += 1;
             }
-            self.on_run(ticket, at..end, now, sources);
+            self.on_run(ticket, at..end, range.start, &sifted, now, sources);
             if single {
                 self.place(sku).heat += 1;
             }
             at = end;
         }
+        self.sifted = sifted;
     }
 
-    /// Rows of one SKU.
-    fn on_run(&mut self, ticket: &Arc<Ticket>, run: Range<u32>, now: Time, sources: &Sources) {
+    /// The ids of rows, and which of them nobody has sent before. Asked of the memory all at once, since one after the other each
+    /// waits for its own lines of it; what is not sure is looked up row by row, and so is one alone.
+    fn sift(&mut self, ticket: &Ticket, range: Range<u32>) -> Sifted {
+        let mut sifted = std::mem::take(&mut self.sifted);
+        sifted.ids.clear();
+        sifted.ids.extend(range.map(|at| {
+            let event = ticket.event(ticket.row_at(at));
+            let (source, id) = (event.origin.source.as_str(), event.origin.id.as_str());
+            hash(event.warehouse.as_str(), source, id)
+        }));
+        if sifted.ids.len() > 1 {
+            self.shared.store.surely_new(&sifted.ids, &mut sifted.new);
+        } else {
+            sifted.new.clear();
+            sifted.new.resize(sifted.ids.len(), false);
+        }
+        sifted
+    }
+
+    /// Has the processor fetch what judging these rows will look at, many at a time.
+    fn bring(&self, ticket: &Ticket, range: Range<u32>) {
+        let mut elsewhere = Vec::new();
+        let places = range.filter_map(|at| {
+            let sku = ticket.sku(ticket.row_at(at));
+            let place = self.places.get(&sku);
+            if place.is_none() {
+                elsewhere.push(sku);
+            }
+            place
+        });
+        let places: Vec<&Place> = places.map(|place| &**place).collect();
+        let seen = places.iter().fold(0, |seen, place| seen ^ place.glance());
+        let entries = places.iter().filter_map(|place| place.newest());
+        std::hint::black_box(entries.fold(seen, |seen, newest| seen ^ newest.0 as u64));
+        if !elsewhere.is_empty() {
+            self.shared.store.view().bring(elsewhere.into_iter());
+        }
+    }
+
+    /// Rows of one SKU, in a slice that begins at `start`.
+    fn on_run(&mut self, ticket: &Arc<Ticket>, run: Range<u32>, start: u32, sifted: &Sifted, now: Time, sources: &Sources) {
         let sku = ticket.sku(ticket.row_at(run.start));
         for at in run {
-            let row = ticket.row_at(at);
-            let Known::New(id) = self.known(ticket, row, now) else {
+            let (row, place) = (ticket.row_at(at), (at - start) as usize);
+            let id = sifted.ids[place];
+            if !self.is_new(ticket, row, id, sifted.new[place], now) {
                 continue;
-            };
+            }
             let Some(prepared) = self.prepare(ticket, row, id, now, sources) else {
                 continue;
             };
@@ -120,14 +171,9 @@ impl State {
         }
     }
 
-    /// Looks an id up: in flight, remembered, or new. A new one is in flight from here on.
-    fn known(&mut self, ticket: &Arc<Ticket>, row: u32, now: Time) -> Known {
-        let event = ticket.event(row);
-        let id = hash(
-            event.warehouse.as_str(),
-            event.origin.source.as_str(),
-            event.origin.id.as_str(),
-        );
+    /// Looks an id up, unless it is surely new: in flight, remembered, or new. A new one is in flight from here on; any other row is
+    /// answered here, or waits for another.
+    fn is_new(&mut self, ticket: &Arc<Ticket>, row: u32, id: u64, surely: bool, now: Time) -> bool {
         if planted::is(Bug::InFlightForgotten) {
             self.in_flight.remove(&id);
         }
@@ -136,14 +182,20 @@ impl State {
             Entry::Occupied(mut mark) => {
                 mark.get_mut().copies.push((ticket.clone(), row));
                 self.copies += 1;
-                return Known::Settled;
+                return false;
             }
         };
+        // Nothing of this warehouse has become durable, and been forgotten here, since the ids were sifted.
+        if surely {
+            place.insert(InFlight::default());
+            return true;
+        }
+        let event = ticket.event(row);
         let origin = &event.origin;
         match self.shared.store.known(id, &event.warehouse, &origin.source, &origin.id) {
             Ok(Memory::Nothing) => {
                 place.insert(InFlight::default());
-                Known::New(id)
+                return true;
             }
             Ok(Memory::Fact(fact)) => {
                 let answered = Answered {
@@ -151,7 +203,7 @@ impl State {
                     version: version_of(&fact),
                     outcome: fact.outcome,
                 };
-                self.known_as(ticket, row, fact.seq, answered, now)
+                self.known_as(ticket, row, fact.seq, answered, now);
             }
             Ok(Memory::Gone { seq, answered }) => {
                 // Of what was let go before answers were kept, it is only known that it was taken.
@@ -160,17 +212,15 @@ impl State {
                     version: 0,
                     outcome: Outcome::APPLIED,
                 };
-                self.known_as(ticket, row, seq, answered.unwrap_or_else(taken), now)
+                self.known_as(ticket, row, seq, answered.unwrap_or_else(taken), now);
             }
-            Err(error) => {
-                unreadable(ticket, row, &error);
-                Known::Settled
-            }
+            Err(error) => unreadable(ticket, row, &error),
         }
+        false
     }
 
     /// A row whose id is remembered: the same again is answered as the first time, and anything else is refused.
-    fn known_as(&mut self, ticket: &Arc<Ticket>, row: u32, seq: u64, answered: Answered, now: Time) -> Known {
+    fn known_as(&mut self, ticket: &Arc<Ticket>, row: u32, seq: u64, answered: Answered, now: Time) {
         let event = ticket.event(row);
         if answered.fingerprint != event.origin.fingerprint {
             let detail = format!(
@@ -178,7 +228,7 @@ impl State {
                 event.origin.source, event.origin.id
             );
             self.refuse(ticket, row, now, Refusal::field(Code::IdReused, "/id", detail));
-            return Known::Settled;
+            return;
         }
         self.shared.counters.duplicates.fetch_add(1, Ordering::Relaxed);
         self.shared.duplicates.push(event, seq, now);
@@ -191,7 +241,6 @@ impl State {
                 duplicate: true,
             },
         );
-        Known::Settled
     }
 
     fn prepare(&mut self, ticket: &Arc<Ticket>, row: u32, id: u64, now: Time, sources: &Sources) -> Option<Prepared> {
@@ -203,7 +252,6 @@ impl State {
             voids: None,
             now,
             today: self.today,
-            calendar: self.calendar.clone(),
             policy,
             voided: VoidOf::Nothing,
         };
@@ -306,7 +354,9 @@ impl State {
         let sources = self.shared.sources.load_full();
         for (ticket, row) in copies {
             let at = ticket.place_of(row);
-            self.on_run(&ticket, at..at + 1, now, &sources);
+            let sifted = self.sift(&ticket, at..at + 1);
+            self.on_run(&ticket, at..at + 1, at, &sifted, now, &sources);
+            self.sifted = sifted;
         }
     }
 

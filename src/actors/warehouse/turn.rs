@@ -186,10 +186,10 @@ impl State {
         let before = std::mem::replace(&mut self.site, site);
         self.desk.offer = Arc::new(Offer::of(&self.site));
         if self.site.time_zone != before.time_zone {
-            self.calendar = Arc::new(Calendar::new(&self.site.time_zone).unwrap_or_else(Calendar::utc));
+            self.desk.calendar = Arc::new(Calendar::new(&self.site.time_zone).unwrap_or_else(Calendar::utc));
             let before = self.today;
-            self.today = self.calendar.day_of(self.shared.clock.now());
-            self.tomorrow = self.calendar.start_of(self.today.plus(1));
+            self.today = self.desk.calendar.day_of(self.shared.clock.now());
+            self.tomorrow = self.desk.calendar.start_of(self.today.plus(1));
             // Westward, the day may turn back.
             self.turn_day(before.min(self.today).plus(-1)..before.max(self.today));
         }

@@ -4,8 +4,13 @@
 //! figures or one past 32 bits, has its figures beside the rows; so has a lot with an id. A hundred thousand SKUs with a day of
 //! movements are the reason: as plain structures (a time, a shared id, three figures: 48 bytes) they took more than all else.
 //! Deltas in one byte string would take a third of that again, and were rejected: each late event and each count would read it all.
+//!
+//! A book is copied each time its SKU gets a working copy, and a busy day's is 16 KiB. So all but the newest entries are shared by a
+//! book and its copies, and who adds a newer entry writes it beside them; only who changes an older one pays for a copy.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::domain::units::{Id, Time};
 
@@ -44,21 +49,106 @@ struct Beside {
 }
 
 /// See the module. Equal books have equal entries, however they are kept.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct Book {
+    /// The older rows, as they were when `rows` was last full.
+    shared: Option<Arc<Vec<Row>>>,
+    /// How many they are: every event asks, and would have to wait for their list.
+    older: u32,
+    /// The newer ones.
     rows: Vec<Row>,
     beside: Option<Box<Beside>>,
 }
 
+/// Whether any of the three is there. Compared as arrays they would be three words written and read back as one, for every event.
+fn any(figures: [i64; 3]) -> bool {
+    figures[0] | figures[1] | figures[2] != 0
+}
+
 /// What may lie beside the rows unused before it is tidied up.
 const SLACK: usize = 8;
+
+/// So many rows of its own has a book before they join the shared ones.
+const OWN: usize = 32;
+
+impl Clone for Book {
+    /// With room for what a copy is made for: a few entries more.
+    fn clone(&self) -> Book {
+        let mut rows = Vec::new();
+        if !self.is_empty() {
+            rows.reserve_exact(self.rows.len() + 3);
+            rows.extend_from_slice(&self.rows);
+        }
+        Book {
+            shared: self.shared.clone(),
+            older: self.older,
+            rows,
+            beside: self.beside.clone(),
+        }
+    }
+}
 
 impl Book {
     /// An empty book with room for exactly so many entries.
     pub fn with_room(entries: usize) -> Book {
         Book {
             rows: Vec::with_capacity(entries),
-            beside: None,
+            ..Book::default()
+        }
+    }
+
+    fn older(&self) -> &[Row] {
+        self.shared.as_ref().map_or(&[], |rows| rows)
+    }
+
+    fn row_at(&self, place: usize) -> Option<&Row> {
+        let older = self.older();
+        older.get(place).or_else(|| self.rows.get(place - older.len()))
+    }
+
+    fn last(&self) -> Option<&Row> {
+        self.rows.last().or_else(|| self.older().last())
+    }
+
+    /// Makes all rows the book's own.
+    fn own_all(&mut self) {
+        if let Some(shared) = self.shared.take() {
+            let mut rows = Arc::try_unwrap(shared).unwrap_or_else(|shared| {
+                let mut rows = Vec::with_capacity(shared.len() + self.rows.len() + 1);
+                rows.extend_from_slice(&shared);
+                rows
+            });
+            rows.append(&mut self.rows);
+            self.rows = rows;
+            self.older = 0;
+        }
+    }
+
+    /// Adds a row behind all others.
+    fn push(&mut self, row: Row) {
+        if self.rows.len() >= OWN {
+            self.share();
+        }
+        // Many SKUs have an entry or two for ever.
+        if self.rows.capacity() == 0 {
+            self.rows.reserve_exact(2);
+        }
+        self.rows.push(row);
+    }
+
+    /// Lets the book's own rows join the shared ones.
+    fn share(&mut self) {
+        self.older += self.rows.len() as u32;
+        match self.shared.as_mut().map(Arc::get_mut) {
+            Some(Some(shared)) => shared.append(&mut self.rows),
+            None => self.shared = Some(Arc::new(std::mem::take(&mut self.rows))),
+            Some(None) => {
+                // A copy has the shared ones too: this one gets some of its own, with room for those to come.
+                let mut rows = Vec::with_capacity(self.older as usize + OWN);
+                rows.extend_from_slice(self.older());
+                rows.append(&mut self.rows);
+                self.shared = Some(Arc::new(rows));
+            }
         }
     }
 
@@ -69,37 +159,41 @@ impl Book {
 
     /// How many entries it has.
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.older as usize + self.rows.len()
     }
 
     /// Whether it has none.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.len() == 0
     }
 
     /// The entries, by time and lot.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = BookEntry<'_>> + ExactSizeIterator {
-        self.rows.iter().map(|row| self.entry(row))
+        let older = self.older();
+        (0..self.len()).map(move |place| self.entry(older.get(place).unwrap_or_else(|| &self.rows[place - older.len()])))
     }
 
     /// The entry at a place; 0: the oldest.
     pub fn get(&self, place: usize) -> Option<BookEntry<'_>> {
-        self.rows.get(place).map(|row| self.entry(row))
+        self.row_at(place).map(|row| self.entry(row))
     }
 
     /// The time of the newest entry.
     pub fn newest(&self) -> Option<Time> {
-        self.rows.last().map(|row| row.at)
+        self.last().map(|row| row.at)
     }
 
-    /// How many entries are before a time.
-    pub fn count_before(&self, time: Time) -> usize {
-        self.rows.partition_point(|row| row.at < time)
+    /// Whether at least so many entries are before a time: one entry is enough to tell.
+    pub fn has_before(&self, entries: usize, time: Time) -> bool {
+        let last = entries.checked_sub(1);
+        last.is_none_or(|last| self.row_at(last).is_some_and(|row| row.at < time))
     }
 
     /// Forgets the entries before a time.
     pub fn cut(&mut self, before: Time) {
-        self.rows.drain(..self.count_before(before));
+        self.own_all();
+        let old = self.rows.partition_point(|row| row.at < before);
+        self.rows.drain(..old);
         if self.rows.len() * 4 < self.rows.capacity() {
             self.rows.shrink_to(self.rows.len() * 2);
         }
@@ -108,15 +202,22 @@ impl Book {
 
     /// Adds own, found and set units to the entry of that time and lot; an entry of which nothing is left is none.
     pub fn add(&mut self, at: Time, lot: &Id, figures: [i64; 3]) {
-        let newest = self
-            .rows
-            .last()
-            .is_none_or(|row| (row.at, self.lot_of(row)) < (at, lot.as_str()));
-        let place = if newest {
-            Err(self.rows.len())
-        } else {
-            self.rows
-                .binary_search_by(|row| (row.at, self.lot_of(row)).cmp(&(at, lot.as_str())))
+        let order = |row: &Row| (row.at, self.lot_of(row)).cmp(&(at, lot.as_str()));
+        let place = match (self.last().map_or(Ordering::Less, order), self.rows.len().checked_sub(1)) {
+            (Ordering::Less, _) if any(figures) => {
+                let lot = self.number_of(lot);
+                let row = self.row(at, lot, figures);
+                return self.push(row);
+            }
+            (Ordering::Less, _) => return,
+            (Ordering::Equal, Some(newest)) => Ok(newest),
+            _ => {
+                if self.older().last().is_some_and(|row| order(row).is_ge()) {
+                    self.own_all();
+                }
+                self.rows
+                    .binary_search_by(|row| (row.at, self.lot_of(row)).cmp(&(at, lot.as_str())))
+            }
         };
         match place {
             Ok(place) => {
@@ -126,7 +227,7 @@ impl Book {
                     found.saturating_add(figures[1]),
                     set.saturating_add(figures[2]),
                 ];
-                if sum == [0; 3] {
+                if !any(sum) {
                     self.rows.remove(place);
                 } else {
                     let lot = self.rows[place].lot_and_kind & !(WIDE << KIND_SHIFT);
@@ -137,17 +238,13 @@ impl Book {
                     .beside
                     .as_ref()
                     .map_or(0, |beside| beside.lots.len().max(beside.wide.len()));
-                if beside > self.rows.len() + SLACK {
+                if beside > self.len() + SLACK {
                     self.tidy();
                 }
             }
-            Err(place) if figures != [0; 3] => {
+            Err(place) if any(figures) => {
                 let lot = self.number_of(lot);
                 let row = self.row(at, lot, figures);
-                // Many SKUs have an entry or two for ever.
-                if self.rows.capacity() == 0 {
-                    self.rows.reserve_exact(2);
-                }
                 self.rows.insert(place, row);
             }
             Err(_) => {}
@@ -218,6 +315,10 @@ impl Book {
 
     /// Drops what lies beside the rows and is of no entry.
     fn tidy(&mut self) {
+        if self.beside.is_none() {
+            return;
+        }
+        self.own_all();
         let Some(beside) = &self.beside else { return };
         let mut fresh = Book::with_room(self.rows.len());
         let old = beside.lots.clone();
@@ -258,7 +359,7 @@ mod tests {
     #[test]
     fn a_row_of_the_book_takes_sixteen_bytes() {
         assert_eq!(size_of::<Row>(), 16);
-        assert_eq!(size_of::<Book>(), 32);
+        assert_eq!(size_of::<Book>(), 48);
     }
 
     #[test]
@@ -278,14 +379,19 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Step {
         Add(i64, usize, [i64; 3]),
+        Newer(i64, usize, [i64; 3]),
         Cut(i64),
+        /// Goes on with a copy, and keeps the book as it was.
+        Copy,
     }
 
     fn step() -> impl Strategy<Value = Step> {
         let units = || prop_oneof![4 => Just(0), 6 => -3i64..3, 1 => Just(1i64 << 33), 1 => Just(-(1i64 << 33)), 1 => Just(i64::from(i32::MIN))];
         prop_oneof![
-            12 => (0i64..40, 0usize..6, [units(), units(), units()]).prop_map(|(at, lot, figures)| Step::Add(at, lot, figures)),
-            1 => (0i64..40).prop_map(Step::Cut),
+            4 => (0i64..400, 0usize..6, [units(), units(), units()]).prop_map(|(at, lot, figures)| Step::Add(at, lot, figures)),
+            30 => (0i64..3, 0usize..6, [units(), units(), units()]).prop_map(|(later, lot, figures)| Step::Newer(later, lot, figures)),
+            1 => (0i64..400).prop_map(Step::Cut),
+            2 => Just(Step::Copy),
         ]
     }
 
@@ -295,8 +401,18 @@ mod tests {
         fn compact_book_tells_what_a_plain_one_would(steps in prop::collection::vec(step(), 1..300)) {
             const LOTS: [&str; 6] = ["", "A", "B", "L1", "L2", "milk"];
             let (mut book, mut plain) = (Book::default(), BTreeMap::<(Time, &str), [i64; 3]>::new());
+            let mut copies = Vec::new();
             for step in steps {
+                let step = match step {
+                    Step::Newer(later, lot, figures) => Step::Add(book.newest().map_or(0, |newest| newest.0) + later, lot, figures),
+                    other => other,
+                };
                 match step {
+                    Step::Newer(..) => unreachable!("it has become an Add"),
+                    Step::Copy => {
+                        let copy = book.clone();
+                        copies.push((std::mem::replace(&mut book, copy), plain.clone()));
+                    }
                     Step::Add(at, lot, figures) => {
                         book.add(Time(at), &Id::trusted(LOTS[lot]), figures);
                         let entry = plain.entry((Time(at), LOTS[lot])).or_default();
@@ -304,7 +420,8 @@ mod tests {
                         plain.retain(|_, figures| *figures != [0; 3]);
                     }
                     Step::Cut(before) => {
-                        prop_assert_eq!(book.count_before(Time(before)), plain.range(..(Time(before), "")).count());
+                        let older = plain.range(..(Time(before), "")).count();
+                        prop_assert!(book.has_before(older, Time(before)) && !book.has_before(older + 1, Time(before)));
                         book.cut(Time(before));
                         plain.retain(|(at, _), _| *at >= Time(before));
                     }
@@ -316,6 +433,10 @@ mod tests {
                 let mut again = Book::default();
                 book.iter().for_each(|entry| again.add(entry.at, &Id::trusted(entry.lot), [entry.own, entry.found, entry.set]));
                 prop_assert_eq!(&again, &book);
+            }
+            for (copied, plain) in copies {
+                let told: Vec<_> = copied.iter().map(|entry| ((entry.at, entry.lot), [entry.own, entry.found, entry.set])).collect();
+                prop_assert_eq!(told, plain.into_iter().collect::<Vec<_>>());
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::domain::event::{Event, What};
 use crate::domain::fact::{Account, Change, Changes, Outcome, Role};
 
 use super::decide::{Context, Decision};
-use super::settle::{ENOUGH, bounds};
+use super::settle::{bounds, past_entries};
 use super::{Lot, Stock};
 
 /// The decision of the usual case; `None`: it is not the usual case.
@@ -41,7 +41,7 @@ pub(super) fn quick(stock: Option<&Stock>, event: &Event, ctx: &Context<'_>) -> 
     let old = business < span || business < ctx.now.plus_ms(-limits.id_window_ms);
     let ahead = business > ctx.now.plus_ms(limits.max_ahead_ms);
     // Of a book that has to be cut more follows.
-    let long = stock.book.len() >= limits.book_entries.max(4) || stock.book.count_before(span) >= ENOUGH;
+    let long = stock.book.len() >= limits.book_entries.max(4) || past_entries(stock, 0, span);
     if quantity <= 0 || late || old || ahead || long {
         return None;
     }

@@ -127,11 +127,16 @@ fn book_cut(stock: &Stock, business: Time, ctx: &Context<'_>) -> Option<Time> {
     let full = stock.book.len() >= ctx.limits.book_entries.max(4);
     let crowded = full.then(|| stock.book.get(stock.book.len() / 4)).flatten();
     let crowded = crowded.map(|entry| entry.at.plus_ms(1));
-    let old = stock.book.count_before(span);
-    let past = old >= ENOUGH && old * 2 >= stock.book.len();
+    let past = past_entries(stock, stock.book.len().div_ceil(2), span);
     let ancient = business < span && stock.book_floor.is_none_or(|floor| floor <= business);
     let before = crowded.max((past || ancient).then_some(span))?;
     stock.book_floor.is_none_or(|floor| floor < before).then_some(before)
+}
+
+/// Whether enough of the book's entries, and at least so many, are past its span. Looked for now and then only, since the oldest
+/// entry of a busy day lies far from what an event needs.
+pub(super) fn past_entries(stock: &Stock, least: usize, span: Time) -> bool {
+    stock.version.is_multiple_of(ENOUGH as u64) && stock.book.has_before(least.max(ENOUGH), span)
 }
 
 /// Whether a lot cannot matter any more: empty, past its date (or without one), out of the recent book, and no event may

@@ -133,8 +133,12 @@ impl Journal {
         progress.facts.fetch_add(batch.count as u64, Ordering::Relaxed);
         let seq = self.next_seq + batch.count as u64;
         doom::may_die("journal");
-        let folds = batch.facts.drain(..).flat_map(|(.., folds)| folds);
-        self.shared.view.fold_all(folds, self.next_seq);
+        let mut first = self.next_seq;
+        for (.., folds) in batch.facts.drain(..) {
+            let facts = folds.len() as u64;
+            self.shared.view.fold_all(folds, first);
+            first += facts;
+        }
         self.shared.view.set_durable(seq - 1);
         batch.marks.landed();
         self.tell(batch, &Ok(()));

@@ -1,13 +1,13 @@
-//! A blocked Bloom filter: seven bits of one cache line for each key, so that a question costs one memory access.
+//! A blocked Bloom filter: a bit in each of the eight words of one cache line for each key, so that a question costs one memory access.
 //!
-//! After Putze, Sanders and Singler, "Cache-, Hash- and Space-Efficient Bloom Filters" (2007). 24 bits a key and seven probes
-//! in blocks of 512 bits answer wrongly about once in 15,000. A plain Bloom filter would need fewer bits and seven accesses.
+//! After Putze, Sanders and Singler, "Cache-, Hash- and Space-Efficient Bloom Filters" (2007); a bit for each word, so that no answer
+//! depends on the one before it, as in Apache Parquet's "split block" filter. 28 bits a key answer wrongly about once in 30,000. A
+//! plain Bloom filter would need fewer bits and eight accesses.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-const BITS_A_KEY: u64 = 24;
+const BITS_A_KEY: u64 = 28;
 const BLOCK_WORDS: usize = 8;
-const PROBES: u32 = 7;
 
 /// Says of a hash that it was surely never inserted, or that it may have been.
 pub(crate) struct Filter {
@@ -29,26 +29,30 @@ impl Filter {
         &self.words[at..at + BLOCK_WORDS]
     }
 
-    /// Nine bits for each probe, from a second mix of the hash: the first chose the block.
-    fn probes(hash: u64) -> impl Iterator<Item = (usize, u64)> {
+    /// Six bits for each word, from a second mix of the hash: the first chose the block.
+    fn mixed(hash: u64) -> u64 {
         let mixed = (hash ^ hash >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let mixed = mixed ^ mixed >> 29;
-        (0..PROBES).map(move |probe| {
-            let bit = mixed >> (9 * probe) & 511;
-            ((bit >> 6) as usize, 1 << (bit & 63))
-        })
+        mixed ^ mixed >> 29
     }
 
+    /// Only one may insert at a time: the start, and then the sealer. Whoever asks meanwhile finds a key whole, or not yet.
     pub(crate) fn insert(&self, hash: u64) {
-        let block = self.block(hash);
-        for (word, bit) in Filter::probes(hash) {
-            block[word].fetch_or(bit, Ordering::Relaxed);
+        let mixed = Filter::mixed(hash);
+        for (at, word) in self.block(hash).iter().enumerate() {
+            let bit = 1 << (mixed >> (6 * at) & 63);
+            word.store(word.load(Ordering::Relaxed) | bit, Ordering::Relaxed);
         }
     }
 
+    /// Looks at all words whatever the first ones say: a guess that fails costs more than they do, and who asks for many hashes has
+    /// the next one's line fetched meanwhile.
     pub(crate) fn may_contain(&self, hash: u64) -> bool {
-        let block = self.block(hash);
-        Filter::probes(hash).all(|(word, bit)| block[word].load(Ordering::Relaxed) & bit != 0)
+        let mixed = Filter::mixed(hash);
+        let words = self.block(hash).iter().enumerate();
+        let all = words.fold(1, |all, (at, word)| {
+            all & word.load(Ordering::Relaxed) >> (mixed >> (6 * at) & 63)
+        });
+        all & 1 == 1
     }
 
     pub(crate) fn bytes(&self) -> usize {

@@ -7,9 +7,11 @@ use std::hash::{BuildHasher, Hash, Hasher};
 
 use hashbrown::HashTable;
 use parking_lot::RwLock;
+use smallvec::SmallVec;
 
 use crate::domain::units::Id;
 use crate::storage::append::SkuIndex;
+use crate::storage::remembered::sku_hash;
 
 const SHARDS: usize = 64;
 
@@ -20,12 +22,20 @@ struct Entry {
     sku: Id,
 }
 
+/// What an index stands for.
+struct Name {
+    warehouse: u32,
+    sku: Id,
+    /// Under which the ledger's runs know the pair: the sealer would make it anew for every generation.
+    hash: u64,
+}
+
 /// Every (warehouse, SKU) anybody has named, and its index. Entries are never removed while the process lives.
 pub struct Keys {
     hasher: foldhash::fast::RandomState,
     shards: Box<[RwLock<HashTable<Entry>>]>,
     warehouses: RwLock<Vec<Id>>,
-    names: RwLock<Vec<(u32, Id)>>,
+    names: RwLock<Vec<Name>>,
     max_skus: usize,
 }
 
@@ -52,9 +62,13 @@ impl Keys {
         hasher.finish()
     }
 
+    /// The high bits choose the shard; the table itself uses the low and the highest seven.
+    fn shard_of(hash: u64) -> usize {
+        (hash >> 48) as usize % SHARDS
+    }
+
     fn shard(&self, hash: u64) -> &RwLock<HashTable<Entry>> {
-        // The high bits choose the shard; the table itself uses the low and the highest seven.
-        &self.shards[(hash >> 48) as usize % SHARDS]
+        &self.shards[Keys::shard_of(hash)]
     }
 
     fn warehouse(&self, warehouse: &str) -> Option<u32> {
@@ -70,6 +84,23 @@ impl Keys {
         table
             .find(hash, |entry| entry.warehouse == warehouse && entry.sku.as_str() == sku)
             .map(|entry| SkuIndex(entry.index))
+    }
+
+    /// The indices of many pairs, as [`Keys::find`] has them. Locked once for all: between locks the processor waits for one line of
+    /// memory after the other, and otherwise for several at a time.
+    pub fn find_all<'a>(&self, pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<Option<SkuIndex>> {
+        let warehouses = self.warehouses.read();
+        let shards: SmallVec<[_; SHARDS]> = self.shards.iter().map(|shard| shard.read()).collect();
+        let hashed = pairs.map(|(warehouse, sku)| {
+            let warehouse = warehouses.iter().position(|id| id.as_str() == warehouse)? as u32;
+            Some((self.hash(warehouse, sku), warehouse, sku))
+        });
+        let hashed: Vec<_> = hashed.collect();
+        let find = |(hash, warehouse, sku)| {
+            let same = |entry: &Entry| entry.warehouse == warehouse && entry.sku.as_str() == sku;
+            Some(SkuIndex(shards[Keys::shard_of(hash)].find(hash, same)?.index))
+        };
+        hashed.into_iter().map(|hashed| hashed.and_then(find)).collect()
     }
 
     /// The index of a pair, which it gets now when it has none. That alone shows nobody anything.
@@ -108,8 +139,13 @@ impl Keys {
             return Err(TooManySkus);
         }
         let index = names.len() as u32;
+        let hash_on_disk = sku_hash(warehouse, sku);
         let sku = Id::trusted(sku);
-        names.push((number, sku.clone()));
+        names.push(Name {
+            warehouse: number,
+            sku: sku.clone(),
+            hash: hash_on_disk,
+        });
         drop(names);
         let entry = Entry {
             warehouse: number,
@@ -122,9 +158,17 @@ impl Keys {
 
     /// The warehouse and SKU of an index; `None` for an index of another process's life.
     pub fn names(&self, index: SkuIndex) -> Option<(Id, Id)> {
-        let (warehouse, sku) = self.names.read().get(index.0 as usize).cloned()?;
-        let warehouse = self.warehouses.read().get(warehouse as usize).cloned()?;
-        Some((warehouse, sku))
+        let names = self.names.read();
+        let name = names.get(index.0 as usize)?;
+        let warehouse = self.warehouses.read().get(name.warehouse as usize).cloned()?;
+        Some((warehouse, name.sku.clone()))
+    }
+
+    /// `remembered::sku_hash` of many indices, each beside whatever it came with; 0 for an index of another process's life.
+    pub(crate) fn hashes<T>(&self, indices: impl Iterator<Item = (SkuIndex, T)>) -> Vec<(u64, T)> {
+        let names = self.names.read();
+        let hash = |index: SkuIndex| names.get(index.0 as usize).map_or(0, |name| name.hash);
+        indices.map(|(index, with)| (hash(index), with)).collect()
     }
 
     /// How many pairs have an index.
@@ -154,5 +198,7 @@ mod tests {
         assert_eq!(keys.names(other).unwrap().0.as_str(), "v");
         assert_eq!(keys.intern_known("w", "bread"), SkuIndex(2));
         assert_eq!(keys.find("w", "nothing"), None);
+        let asked = [("v", "milk"), ("w", "nothing"), ("w", "milk"), ("x", "milk")];
+        assert_eq!(keys.find_all(asked.into_iter()), [Some(other), None, Some(milk), None]);
     }
 }

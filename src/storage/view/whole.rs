@@ -156,7 +156,7 @@ mod tests {
             });
             let mut seq = 1;
             for round in 1..=rounds {
-                view.fold_all(basket(&skus, round, lines).into_iter(), seq);
+                view.fold_all(basket(&skus, round, lines), seq);
                 seq += LINES as u64 + 1;
                 if torn.load(Ordering::Relaxed) {
                     break;
