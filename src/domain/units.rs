@@ -132,7 +132,11 @@ impl PartialOrd for Id {
 
 impl Ord for Id {
     fn cmp(&self, other: &Id) -> Ordering {
-        self.as_str().cmp(other.as_str())
+        match (&self.0, &other.0) {
+            (Some(one), Some(other)) => one.cmp(other),
+            // The empty text is before every other.
+            (one, other) => one.is_some().cmp(&other.is_some()),
+        }
     }
 }
 

@@ -111,7 +111,7 @@ impl<'w> Decoder<'w> {
     }
 
     /// As much of a bad row as could be read.
-    fn rejected(&self, row: &Envelope<'_>, refusal: Refusal) -> Rejected {
+    pub(super) fn rejected(&self, row: &Envelope<'_>, refusal: Refusal) -> Rejected {
         let warehouse = spoken(row.field(Field::Warehouse));
         let what = match row.attribute(Attribute::Type) {
             Scalar::Text(text) => kind(text).ok(),
@@ -128,7 +128,8 @@ impl<'w> Decoder<'w> {
         }
     }
 
-    fn event(&mut self, row: &Envelope<'_>) -> Result<Event, Refusal> {
+    /// The event of a row whose parts are known.
+    pub(super) fn event(&mut self, row: &Envelope<'_>) -> Result<Event, Refusal> {
         if let Some(fault) = &row.fault {
             return Err(fault.clone());
         }

@@ -7,7 +7,8 @@
 use serde_json::Deserializer;
 
 use super::decode::{Decoder, Rejected, malformed_row};
-use super::wire::Row;
+use super::scan;
+use super::wire::{Envelope, Row};
 use crate::domain::event::Event;
 use crate::domain::refusal::{Code, Refusal};
 
@@ -178,19 +179,20 @@ fn array(body: &[u8], max_rows: usize, decoder: &mut Decoder<'_>) -> Result<Rows
         at = skip_space(body, at) + 1;
     } else {
         loop {
-            let (row, end) = match text.and_then(|text| row_at(text, at, decoder)) {
-                Some((event, end)) => (event.map_err(|rejected| rejected.of_text(&body[at..end])), end),
+            let first = rows.is_empty();
+            let end = match text.and_then(|text| row_at(text, at, decoder, &mut rows)) {
+                Some(end) => end,
                 None => {
                     let end = row_end(body, at).map_err(|why| not_json(format!("in row {}: {why}", rows.len() + 1)))?;
-                    (bytes_row(&body[at..end], decoder), end)
+                    rows.push(bytes_row(&body[at..end], decoder));
+                    end
                 }
             };
-            if rows.is_empty() {
+            if first {
                 // The others are about as long as the first, or a little shorter. A list that grows copies all its events each time.
                 let others = (body.len() - end) / (end - at).max(1);
-                rows.events.reserve(1 + (others + others / 16).min(max_rows));
+                rows.events.reserve((others + others / 16).min(max_rows));
             }
-            rows.push(row);
             if rows.len() > max_rows {
                 return Err(too_many(max_rows));
             }
@@ -206,19 +208,34 @@ fn array(body: &[u8], max_rows: usize, decoder: &mut Decoder<'_>) -> Result<Rows
     Ok(rows)
 }
 
-/// The row that begins here and the place of the `,` or `]` after it; `None` when it has to be looked at more closely.
-fn row_at(text: &str, at: usize, decoder: &mut Decoder<'_>) -> Option<(Result<Event, Rejected>, usize)> {
+/// Takes the row that begins here, and says the place of the `,` or `]` after it; `None` when it has to be looked at more closely.
+fn row_at(text: &str, at: usize, decoder: &mut Decoder<'_>, rows: &mut Rows) -> Option<usize> {
     let delimited = |end: usize| {
         let end = skip_space(text.as_bytes(), end);
         matches!(text.as_bytes().get(end), Some(b',' | b']')).then_some(end)
     };
-    if let Some((event, end)) = decoder.usual(text, at) {
-        return Some((event, delimited(end)?));
-    }
-    let mut stream = Deserializer::from_str(text.get(at..)?).into_iter::<Row<'_>>();
-    let row = stream.next()?.ok()?;
-    let end = delimited(at + stream.byte_offset())?;
-    Some((decoder.parsed(row), end))
+    let mut envelope = Envelope::default();
+    let (row, end) = match scan::envelope(text, at, &mut envelope) {
+        Some(end) => {
+            let end = delimited(end)?;
+            match decoder.event(&envelope) {
+                // Straight into the list: an event is large, and each hand that it goes through would copy it.
+                Ok(event) => {
+                    rows.events.push(event);
+                    return Some(end);
+                }
+                Err(refusal) => (Err(decoder.rejected(&envelope, refusal)), end),
+            }
+        }
+        None => {
+            let mut stream = Deserializer::from_str(text.get(at..)?).into_iter::<Row<'_>>();
+            let row = stream.next()?.ok()?;
+            let end = delimited(at + stream.byte_offset())?;
+            (decoder.parsed(row), end)
+        }
+    };
+    rows.push(row.map_err(|rejected| rejected.of_text(&text.as_bytes()[at..end])));
+    Some(end)
 }
 
 /// The place of the `,` or `]` that ends a row which is no JSON, found by brackets and quotes alone.

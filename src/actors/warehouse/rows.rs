@@ -98,8 +98,11 @@ impl State {
     /// Has the processor fetch what judging these rows will look at, many at a time.
     fn bring(&self, ticket: &Ticket, range: Range<u32>) {
         let mut elsewhere = Vec::new();
+        let mut plain = 0;
         let places = range.filter_map(|at| {
-            let sku = ticket.sku(ticket.row_at(at));
+            let row = ticket.row_at(at);
+            let (sku, event) = (ticket.sku(row), ticket.event(row));
+            plain += u64::from(event.lot.is_none() && !matches!(event.what, What::Void { .. }));
             let place = self.places.get(&sku);
             if place.is_none() {
                 elsewhere.push(sku);
@@ -107,7 +110,7 @@ impl State {
             place
         });
         let places: Vec<&Place> = places.map(|place| &**place).collect();
-        let seen = places.iter().fold(0, |seen, place| seen ^ place.glance());
+        let seen = places.iter().fold(plain, |seen, place| seen ^ place.glance());
         let entries = places.iter().filter_map(|place| place.newest());
         std::hint::black_box(entries.fold(seen, |seen, newest| seen ^ newest.0 as u64));
         if !elsewhere.is_empty() {

@@ -202,7 +202,7 @@ impl Book {
 
     /// Adds own, found and set units to the entry of that time and lot; an entry of which nothing is left is none.
     pub fn add(&mut self, at: Time, lot: &Id, figures: [i64; 3]) {
-        let order = |row: &Row| (row.at, self.lot_of(row)).cmp(&(at, lot.as_str()));
+        let order = |row: &Row| row.at.cmp(&at).then_with(|| self.order_of_lots(row, lot));
         let place = match (self.last().map_or(Ordering::Less, order), self.rows.len().checked_sub(1)) {
             (Ordering::Less, _) if any(figures) => {
                 let lot = self.number_of(lot);
@@ -215,8 +215,8 @@ impl Book {
                 if self.older().last().is_some_and(|row| order(row).is_ge()) {
                     self.own_all();
                 }
-                self.rows
-                    .binary_search_by(|row| (row.at, self.lot_of(row)).cmp(&(at, lot.as_str())))
+                let order = |row: &Row| row.at.cmp(&at).then_with(|| self.order_of_lots(row, lot));
+                self.rows.binary_search_by(order)
             }
         };
         match place {
@@ -248,6 +248,14 @@ impl Book {
                 self.rows.insert(place, row);
             }
             Err(_) => {}
+        }
+    }
+
+    /// Two that are both `""`, as nearly all are, are equal without a look at any text.
+    fn order_of_lots(&self, row: &Row, lot: &Id) -> Ordering {
+        match (row.lot_and_kind & !(WIDE << KIND_SHIFT), lot.as_str().is_empty()) {
+            (0, true) => Ordering::Equal,
+            _ => self.lot_of(row).cmp(lot.as_str()),
         }
     }
 
