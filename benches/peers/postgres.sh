@@ -7,7 +7,8 @@
 #
 # A cluster of its own in a directory of its own, stopped and removed at the end. Needs Debian's `postgresql`.
 set -euo pipefail
-row=$1 seconds=$2 result=$3 form=${4:-one}
+row=$1 seconds=$2 form=${4:-one}
+result=$(realpath -m "$3")
 skus=5000
 clients=64
 
@@ -107,4 +108,4 @@ awk -v row="$row" -v subject="$subject" -v seconds="$seconds" -v failures="${fai
         printf "\"latency_us\":{\"mean\":%.1f,\"p50\":%d,\"p90\":%d,\"p99\":%d,\"p999\":%d,\"max\":%d}}]}\n", \
             sum / NR, percentile(0.5), percentile(0.9), percentile(0.99), percentile(0.999), value[NR]
     }' "$work/sorted" >"$work/result"
-cat "$work/result" >"$OLDPWD/$result"
+cat "$work/result" >"$result"
