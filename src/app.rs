@@ -346,6 +346,7 @@ fn limits(config: &Config) -> Limits {
 fn tuning(config: &Config) -> Tuning {
     Tuning {
         wake_rate_per_s: config.actors.wake_rate_per_s,
+        hand_over_rows: config.actors.hand_over_rows as usize,
         idle_sleep_s: config.actors.idle_sleep_s as u32,
         awake_max: config.actors.awake_max,
         audit_facts_per_s: config.audit.facts_per_s,

@@ -40,6 +40,8 @@ pub enum Bug {
     SnapshotHalf,
     /// Warehouse: a lost copy is read from the view at once, ahead of what its predecessor sent.
     BarrierSkipped,
+    /// Warehouse: the copy of an awake SKU is taken from its actor though that has work.
+    LentWhileBusy,
     /// Warehouse: a copy of an id in flight is judged as if it were new.
     InFlightForgotten,
     /// Memory of ids: those of a batch are called new without a look.
@@ -100,6 +102,7 @@ impl Bug {
         Bug::SnapshotTooNew,
         Bug::SnapshotHalf,
         Bug::BarrierSkipped,
+        Bug::LentWhileBusy,
         Bug::InFlightForgotten,
         Bug::SiftedBlind,
         Bug::RefusalAtOnce,

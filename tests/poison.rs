@@ -62,10 +62,10 @@ impl Doomed {
     }
 }
 
-/// SKUs that are awake as soon as they are sold, a quick follower's round, and a warehouse for transfers.
+/// SKUs that are awake as soon as they are sold and judge all themselves, a quick follower's round, and a warehouse for transfers.
 fn quick() -> String {
     format!(
-        "[actors]\nwake_rate_per_s = 1\n\n[storage]\nsnapshot_interval_s = 1\n\n{}\n[[warehouse]]\nid = \"back\"\ntime_zone = \"UTC\"\n",
+        "[actors]\nwake_rate_per_s = 1\nhand_over_rows = 1\n\n[storage]\nsnapshot_interval_s = 1\n\n{}\n[[warehouse]]\nid = \"back\"\ntime_zone = \"UTC\"\n",
         noon_config()
     )
 }

@@ -79,6 +79,9 @@ impl Sources {
 pub struct Tuning {
     /// Messages with a single event in one second that wake a SKU.
     pub wake_rate_per_s: u32,
+    /// Rows of an awake SKU in one batch from which its actor judges them. A message to the actor, its own one to the journal and its
+    /// receipt cost more than judging a few rows where they are.
+    pub hand_over_rows: usize,
     /// Seconds without work after which an awake SKU with nothing to mind falls asleep.
     pub idle_sleep_s: u32,
     /// The most SKUs awake at once, over the node.
@@ -95,6 +98,7 @@ impl Default for Tuning {
     fn default() -> Tuning {
         Tuning {
             wake_rate_per_s: 200,
+            hand_over_rows: 8,
             idle_sleep_s: 5,
             awake_max: 20_000,
             copies_max: 32_768,

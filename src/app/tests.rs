@@ -26,18 +26,30 @@ use crate::domain::units::Id;
 use crate::domain::warehouse::Warehouse;
 use crate::storage::testing::{Disk, store_on};
 
+/// An awake SKU's actor judges all that comes for it.
 fn config() -> Config {
-    let quick = Some("1".to_owned());
+    config_with(1)
+}
+
+fn config_with(hand_over_rows: u32) -> Config {
     Layers::defaults()
-        .flag("test", "actors.idle_sleep_s", quick)
+        .flag("test", "actors.idle_sleep_s", Some("1".to_owned()))
+        .flag("test", "actors.hand_over_rows", Some(hand_over_rows.to_string()))
         .load()
         .expect("the embedded defaults are valid")
 }
 
 async fn house_on(disk: &Arc<Disk>, decide: Decide) -> House {
-    House::start(&config(), store_on(disk), decide)
-        .await
-        .expect("the tree starts")
+    house_with(&config(), disk, decide).await
+}
+
+/// As by default: an actor with nothing to do lends its copy for a few rows.
+async fn lending_house(decide: Decide) -> House {
+    house_with(&config_with(8), &Arc::default(), decide).await
+}
+
+async fn house_with(config: &Config, disk: &Arc<Disk>, decide: Decide) -> House {
+    House::start(config, store_on(disk), decide).await.expect("the tree starts")
 }
 
 async fn house() -> House {

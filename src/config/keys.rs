@@ -291,6 +291,14 @@ pub const KEYS: &[Key] = &[
         "The steady rate of single events that wakes a SKU.",
     ),
     key(
+        "actors.hand_over_rows",
+        int(1, 1_000_000),
+        "rows",
+        "8",
+        false,
+        "From so many rows of an awake SKU in one batch its actor judges them; fewer are judged by the warehouse, with the copy that an actor with nothing to do lends. 1: its actor judges all.",
+    ),
+    key(
         "actors.awake_max",
         int(1, 10_000_000),
         "SKUs",

@@ -140,6 +140,8 @@ pub struct Actors {
     pub idle_sleep_s: u64,
     /// Single events a second that wake a SKU.
     pub wake_rate_per_s: u32,
+    /// Rows of an awake SKU in one batch from which its actor judges them, and not its warehouse.
+    pub hand_over_rows: u32,
     /// The most SKUs awake at once.
     pub awake_max: u32,
 }

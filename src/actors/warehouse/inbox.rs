@@ -112,15 +112,22 @@ impl State {
         let now = self.stamp();
         self.expire_due(now);
         let sources = self.shared.sources.load_full();
+        let sifted = self.sift_singles(&work);
+        self.draft.reserve(sifted.len());
+        let mut singles = 0..;
         for work in work.drain(..) {
             match work {
                 // A look is no longer than what somebody else may wait for: batches take their turns, in the order in which they came.
                 Work::Events(ticket, range) if range.len() > 1 => self.rest.push_back((ticket, range)),
-                Work::Events(ticket, range) => self.on_events(ticket, range, now, &sources),
+                Work::Events(ticket, range) => {
+                    let place = singles.next().unwrap_or_default();
+                    self.on_single((&ticket, range), (&sifted, place), now, &sources);
+                }
                 Work::Command(command) => self.on_command(command, now),
             }
             self.flush_if_long();
         }
+        self.sifted = sifted;
         // One that is long has a look for itself.
         let mut rows = 0;
         while rows < LOOK_ROWS

@@ -372,7 +372,7 @@ impl State {
             place.copy = Copy::Here(stock);
             place.touched = number;
             place.idle_s = 0;
-            if !place.queue.is_empty() || place.awake.is_some() || place.is_restless(rate) {
+            if !place.queue.is_empty() || place.is_restless(rate) {
                 self.runnable.push(sku);
             }
         }

@@ -30,9 +30,9 @@ use crate::storage::append::SkuIndex;
 )]
 #[derive(Debug)]
 pub enum Copy {
-    /// Here: the SKU sleeps, or its copy is back for a moment. `None`: the SKU does not exist yet.
+    /// Here: the SKU sleeps, or its actor has nothing to do and lends it. `None`: the SKU does not exist yet.
     Here(Option<Stock>),
-    /// With its actor.
+    /// With its actor, which has work, or had some and was not asked since.
     Awake,
     /// Asked back from its actor, which has work; nothing has been sent since.
     Recalled,
@@ -164,25 +164,41 @@ impl Place {
         }
     }
 
-    /// An actor with nothing to do needs not be asked for the copy.
+    /// An actor with nothing to do needs not be asked for the copy, and has it back with its next work.
     pub(super) fn fetch(&mut self) {
         if matches!(self.copy, Copy::Awake)
-            && self.is_idle()
+            && (self.has_idle_actor() || planted::is(Bug::LentWhileBusy))
             && let Some(awake) = &self.awake
         {
             self.copy = Copy::Here(awake.copy.lock().take());
         }
     }
 
+    /// Whether an actor of its own is to judge so many rows: it has one, and they are worth the message, or one of them may panic again.
+    fn hands_over(&self, rows: usize, hand_over_rows: usize) -> bool {
+        self.awake.is_some() && (rows >= hand_over_rows || self.suspect.is_some())
+    }
+
+    /// Brings the copy to where so many rows are judged, as far as that can be had at once.
+    pub(super) fn bring_for(&mut self, rows: usize, hand_over_rows: usize) {
+        if !self.hands_over(rows, hand_over_rows) {
+            self.fetch();
+        } else if let (Copy::Here(stock), Some(awake)) = (&mut self.copy, &self.awake) {
+            *awake.copy.lock() = stock.take();
+            self.copy = Copy::Awake;
+        }
+    }
+
     /// Whether it is awake, and its actor has done all that it was sent.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(super) fn has_idle_actor(&self) -> bool {
         let done = |awake: &Awake| awake.done.load(Ordering::Acquire) == awake.sent;
         self.awake.as_deref().is_some_and(done)
     }
 
     /// Whether it sleeps, and an actor of its own is worth having: single events come steadily, or one of them has panicked.
     pub(super) fn is_restless(&self, wake_rate: u32) -> bool {
-        matches!(self.copy, Copy::Here(_)) && (self.suspect.is_some() || self.heat >= wake_rate)
+        let worth_it = || self.suspect.is_some() || self.heat >= wake_rate;
+        matches!(self.copy, Copy::Here(_)) && self.awake.is_none() && worth_it()
     }
 
     /// Looks at each part that a row changes, but for the copy's book; see [`Stock::glance`].
@@ -235,12 +251,14 @@ impl State {
 
     /// One step of one SKU's queue; whether there may be another.
     fn step(&mut self, sku: SkuIndex) -> bool {
+        let hand_over = self.shared.tuning.hand_over_rows;
         let place = place_in(&mut self.places, &self.shared, sku);
         let Some(waiting) = place.queue.pop_front() else {
             return false;
         };
-        if matches!(waiting, Waiting::Operation(_)) {
-            place.fetch();
+        match &waiting {
+            Waiting::Operation(_) => place.fetch(),
+            Waiting::Row(..) => place.bring_for(1, hand_over),
         }
         match (waiting, &place.copy) {
             (Waiting::Row(ticket, prepared), Copy::Here(_)) => self.decide_here(sku, &ticket, &mut vec![*prepared]),
@@ -330,17 +348,14 @@ impl State {
         self.runnable.push(sku);
     }
 
-    /// Gives the copy to an actor of its own when that is worth it, or back to the one it has.
+    /// Gives the copy to an actor of its own when that is worth it.
     fn wake_if_needed(&mut self, sku: SkuIndex) {
         let rate = self.shared.tuning.wake_rate_per_s;
         let place = self.place(sku);
-        if !place.queue.is_empty() {
-            return;
-        }
-        if let (Copy::Here(stock), Some(awake)) = (&mut place.copy, &place.awake) {
-            *awake.copy.lock() = stock.take();
-            place.copy = Copy::Awake;
-        } else if place.is_restless(rate) && self.shared.counters.awake.load(Ordering::Relaxed) < self.shared.tuning.awake_max {
+        if place.queue.is_empty()
+            && place.is_restless(rate)
+            && self.shared.counters.awake.load(Ordering::Relaxed) < self.shared.tuning.awake_max
+        {
             self.wake(sku);
         }
     }

@@ -10,7 +10,8 @@ use super::super::desk::{Prepared, VoidOf, matched_of};
 use super::super::draft::SkuFact;
 use super::super::shared::Sources;
 use super::ops::{Operation, Work};
-use super::place::{Copy, Place, place_in};
+use super::place::{Copy, place_in};
+use super::sift::{NEAR, Sifted};
 use super::{InFlight, State};
 use crate::domain::event::{Event, Origin, What};
 use crate::domain::fact::{Fact, Outcome};
@@ -26,18 +27,8 @@ use crate::storage::remembered::{Lookup, hash, voided_hash};
 /// What the source of a dead letter that is sent in again begins with; the source that it came from follows.
 pub const REPLAYED: &str = "dead-letter/";
 
-/// So many rows have their copies brought near at a time: they fill a part of the processor's second cache.
-const NEAR: usize = 256;
-
 /// Rows of one batch that are judged in one look: about two milliseconds, which is as long as a single sale waits for them.
 const SLICE: u32 = 1_024;
-
-/// Of the rows of one slice, in its order: the hash of each id, and whether that is surely new.
-#[derive(Default)]
-pub(super) struct Sifted {
-    ids: Vec<u64>,
-    new: Vec<bool>,
-}
 
 impl State {
     /// Rows of a batch, as many as one look has time for; the others wait for the next look, behind what has come meanwhile.
@@ -50,81 +41,48 @@ impl State {
     }
 
     fn on_slice(&mut self, ticket: &Arc<Ticket>, range: Range<u32>, now: Time, sources: &Sources) {
-        let single = range.len() == 1;
         // With as much again where more waits: a draft that is long enough to be sent is of two slices or more.
         let more = self.draft.is_empty() && !self.rest.is_empty();
         self.draft.reserve(range.len() * if more { 2 } else { 1 });
-        let sifted = self.sift(ticket, range.clone());
+        let rows = |range: Range<u32>| range.map(|at| (&**ticket, ticket.row_at(at)));
+        let sifted = self.sift(rows(range.clone()));
         let mut at = range.start;
         let mut near = range.start;
         while at < range.end {
-            if at >= near && !single {
+            if at >= near {
                 near = range.end.min(at + NEAR as u32);
-                self.bring(ticket, at..near);
+                self.bring(rows(at..near));
             }
             let sku = ticket.sku(ticket.row_at(at));
             let mut end = at + 1;
             while end < range.end && ticket.sku(ticket.row_at(end)) == sku {
                 end += 1;
             }
-            self.on_run(ticket, at..end, range.start, &sifted, now, sources);
-            if single {
-                self.place(sku).heat += 1;
-            }
+            self.on_run(ticket, at..end, &sifted, (at - range.start) as usize, now, sources);
             at = end;
         }
         self.sifted = sifted;
     }
 
-    /// The ids of rows, and which of them nobody has sent before. Asked of the memory all at once, since one after the other each
-    /// waits for its own lines of it; what is not sure is looked up row by row, and so is one alone.
-    fn sift(&mut self, ticket: &Ticket, range: Range<u32>) -> Sifted {
-        let mut sifted = std::mem::take(&mut self.sifted);
-        sifted.ids.clear();
-        sifted.ids.extend(range.map(|at| {
-            let event = ticket.event(ticket.row_at(at));
-            let (source, id) = (event.origin.source.as_str(), event.origin.id.as_str());
-            hash(event.warehouse.as_str(), source, id)
-        }));
-        if sifted.ids.len() > 1 {
-            self.shared.store.surely_new(&sifted.ids, &mut sifted.new);
-        } else {
-            sifted.new.clear();
-            sifted.new.resize(sifted.ids.len(), false);
-        }
-        sifted
+    /// One single event, whose id stands at a place among those sifted.
+    pub(super) fn on_single(
+        &mut self,
+        (ticket, range): (&Arc<Ticket>, Range<u32>),
+        (sifted, place): (&Sifted, usize),
+        now: Time,
+        sources: &Sources,
+    ) {
+        let sku = ticket.sku(ticket.row_at(range.start));
+        self.on_run(ticket, range, sifted, place, now, sources);
+        self.place(sku).heat += 1;
     }
 
-    /// Has the processor fetch what judging these rows will look at, many at a time.
-    fn bring(&self, ticket: &Ticket, range: Range<u32>) {
-        let mut elsewhere = Vec::new();
-        let mut plain = 0;
-        let places = range.filter_map(|at| {
-            let row = ticket.row_at(at);
-            let (sku, event) = (ticket.sku(row), ticket.event(row));
-            plain += u64::from(event.lot.is_none() && !matches!(event.what, What::Void { .. }));
-            let place = self.places.get(&sku);
-            if place.is_none() {
-                elsewhere.push(sku);
-            }
-            place
-        });
-        let places: Vec<&Place> = places.map(|place| &**place).collect();
-        let seen = places.iter().fold(plain, |seen, place| seen ^ place.glance());
-        let entries = places.iter().filter_map(|place| place.newest());
-        std::hint::black_box(entries.fold(seen, |seen, newest| seen ^ newest.0 as u64));
-        if !elsewhere.is_empty() {
-            self.shared.store.view().bring(elsewhere.into_iter());
-        }
-    }
-
-    /// Rows of one SKU, in a slice that begins at `start`.
-    fn on_run(&mut self, ticket: &Arc<Ticket>, run: Range<u32>, start: u32, sifted: &Sifted, now: Time, sources: &Sources) {
+    /// Rows of one SKU, whose ids stand among those sifted from a place on.
+    fn on_run(&mut self, ticket: &Arc<Ticket>, run: Range<u32>, sifted: &Sifted, place: usize, now: Time, sources: &Sources) {
         let sku = ticket.sku(ticket.row_at(run.start));
-        for at in run {
-            let (row, place) = (ticket.row_at(at), (at - start) as usize);
-            let id = sifted.ids[place];
-            if !self.is_new(ticket, row, id, sifted.new[place], now) {
+        for (at, place) in run.zip(place..) {
+            let (row, id) = (ticket.row_at(at), sifted.id(place));
+            if !self.is_new(ticket, row, id, sifted.is_surely_new(place), now) {
                 continue;
             }
             let Some(prepared) = self.prepare(ticket, row, id, now, sources) else {
@@ -155,8 +113,11 @@ impl State {
         if self.rows.is_empty() {
             return;
         }
-        let rate = self.shared.tuning.wake_rate_per_s;
+        let tuning = self.shared.tuning;
         let place = place_in(&mut self.places, &self.shared, sku);
+        if place.queue.is_empty() {
+            place.bring_for(self.rows.len(), tuning.hand_over_rows);
+        }
         match place.copy {
             Copy::Awake if place.queue.is_empty() => {
                 let rows = std::mem::take(&mut self.rows);
@@ -169,7 +130,7 @@ impl State {
             }
             _ => place.wait(ticket, &mut self.rows),
         }
-        if !place.queue.is_empty() || place.is_restless(rate) {
+        if !place.queue.is_empty() || place.is_restless(tuning.wake_rate_per_s) {
             self.runnable.push(sku);
         }
     }
@@ -357,8 +318,8 @@ impl State {
         let sources = self.shared.sources.load_full();
         for (ticket, row) in copies {
             let at = ticket.place_of(row);
-            let sifted = self.sift(&ticket, at..at + 1);
-            self.on_run(&ticket, at..at + 1, at, &sifted, now, &sources);
+            let sifted = self.sift(std::iter::once((&*ticket, row)));
+            self.on_run(&ticket, at..at + 1, &sifted, 0, now, &sources);
             self.sifted = sifted;
         }
     }

@@ -58,7 +58,7 @@ impl State {
         for (sku, place) in &mut self.places {
             place.heat /= 2;
             place.idle_s = place.idle_s.saturating_add(1);
-            if place.idle_s >= idle_s && place.is_idle() && matches!(place.copy, Copy::Awake) {
+            if place.idle_s >= idle_s && place.queue.is_empty() && place.has_idle_actor() {
                 sleepy.push(*sku);
             }
         }
@@ -78,8 +78,8 @@ impl State {
     fn fall_asleep(&mut self, sku: SkuIndex) {
         let place = self.place(sku);
         place.suspect = None;
+        place.fetch();
         if let Some(awake) = place.awake.take() {
-            place.copy = Copy::Here(awake.copy.lock().take());
             self.actors.remove(&awake.actor.get_id());
             self.shared.counters.awake.fetch_sub(1, Ordering::Relaxed);
             awake.actor.stop(Some("asleep".to_owned()));
@@ -140,7 +140,7 @@ impl State {
         });
         let Some((killer, 2..)) = place.suspect else {
             // An event that has panicked once is tried again in an actor of its SKU's own, where it can hurt nobody else.
-            if place.suspect.is_some() {
+            if place.suspect.is_some() && place.awake.is_none() {
                 self.wake(sku);
             }
             self.runnable.push(sku);

@@ -111,6 +111,43 @@ async fn a_deadline_gives_the_units_back_and_lets_the_sku_sleep() {
     assert_eq!(sellable(node, "B"), 8);
 }
 
+/// Long runs go to the SKU's actor and single sales are judged on the copy that it lends: all of them in one order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_judged_by_an_actor_and_on_its_lent_copy_have_one_order() {
+    let house = lending_house(stock::decide).await;
+    let node = &house.node;
+    assert_eq!(words(node, vec![receipt("r", "A", 1_500)]).await, ["applied"]);
+    busy(node, receipt("r", "A", 1_500)).await;
+    assert_eq!(words(node, vec![sale("first", "A", 1)]).await, ["applied"]);
+    woken(node, 1).await;
+    let crowd = (0..100_usize).map(|number| async move {
+        let rows = if number % 3 == 0 { 20 } else { 1 };
+        let sales = (0..rows).map(|row| sale(&format!("s{number}-{row}"), "A", 1 + i64::from(number % 2 == 0)));
+        node.events(sales.collect()).await
+    });
+    let verdicts = futures_util::future::join_all(crowd).await.concat();
+    let judged = verdicts.iter().map(|verdict| match verdict {
+        Verdict::Judged { seq, version, .. } if applied(verdict) => (*seq, *version),
+        other => panic!("{other:?}"),
+    });
+    let mut judged: Vec<(u64, u64)> = judged.collect();
+    judged.sort_unstable();
+    let versions: Vec<u64> = judged.iter().map(|(_, version)| *version).collect();
+    assert_eq!(
+        versions,
+        (3..3 + versions.len() as u64).collect::<Vec<_>>(),
+        "versions rise with the sequence"
+    );
+    let sold: usize = (0..100)
+        .map(|number| (1 + usize::from(number % 2 == 0)) * if number % 3 == 0 { 20 } else { 1 })
+        .sum();
+    assert_eq!(sellable(node, "A"), 1_499 - sold as i64);
+    stock::check(&stock_of(node, "main", "A")).unwrap();
+    until("sleep", || awake(node) == 0).await;
+    assert_eq!(words(node, vec![sale("last", "A", 1)]).await, ["applied"]);
+    assert_eq!(sellable(node, "A"), 1_498 - sold as i64);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_thousand_skus_are_not_a_hundred_thousand_actors() {
     let house = house().await;

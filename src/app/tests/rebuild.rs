@@ -94,6 +94,26 @@ async fn an_operation_that_panics_leaves_no_actor_behind() {
     assert_eq!(awake(node), 1);
 }
 
+/// A copy on loan is lost with the event that panics on it; the event is tried again by the actor, where it hurts nobody else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_panics_on_a_lent_copy_is_tried_again_by_its_actor() {
+    let house = lending_house(dies_of_poison).await;
+    let node = &house.node;
+    let deaths = || node.status()["actors"]["children"][1]["skus"]["deaths"].as_u64().unwrap();
+    assert_eq!(words(node, vec![receipt("r", "A", 10)]).await, ["applied"]);
+    busy(node, receipt("r", "A", 10)).await;
+    assert_eq!(words(node, vec![sale("s", "A", 1)]).await, ["applied"]);
+    woken(node, 1).await;
+    assert_eq!(words(node, vec![sale("s2", "A", 1)]).await, ["applied"]);
+    assert_eq!(words(node, vec![poison("p", "A")]).await, ["dead_letter"]);
+    assert_eq!(deaths(), 1, "the first panic was the warehouse's, and it caught it");
+    assert_eq!(
+        words(node, vec![sale("s3", "A", 1), poison("p", "A")]).await,
+        ["applied", "duplicate"]
+    );
+    assert_eq!((sellable(node, "A"), awake(node)), (7, 1));
+}
+
 static LET_GO: AtomicBool = AtomicBool::new(false);
 
 fn is_slow(stock: Option<&Stock>, event: &Event, voided: Voided<'_>, ctx: &Context<'_>) -> Decision {
