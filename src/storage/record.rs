@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use crate::domain::units::Time;
 
-use super::codec::{Corrupt, Reader, Stored, Touch, decode_stored, put_varint, touched};
+use super::codec::{Corrupt, Reader, Stored, Touch, decode_for_fold, decode_stored, put_varint, touched};
 
 const VERSION: u8 = 1;
 const HEADER_BYTES: usize = 33;
@@ -203,6 +203,13 @@ impl Row {
     /// All its facts from `from` on.
     pub(crate) fn stored_from(&self, from: u64) -> impl Iterator<Item = Result<Stored, Corrupt>> + '_ {
         (from.max(self.header.first_seq)..self.end_seq()).filter_map(|seq| self.stored(seq))
+    }
+
+    /// As [`Row::stored_from`], as much of them as is folded; see [`decode_for_fold`].
+    pub(crate) fn for_fold_from(&self, from: u64) -> impl Iterator<Item = Result<Stored, Corrupt>> + '_ {
+        let first = self.header.first_seq;
+        let facts = self.facts.iter().zip(first..).filter(move |(_, seq)| *seq >= from);
+        facts.map(|((start, end), seq)| decode_for_fold(&self.bytes[*start as usize..*end as usize], seq))
     }
 }
 

@@ -105,7 +105,7 @@ pub(crate) struct Shared {
 
 /// Facts of the journal on their way into the view, with the sequence after them.
 enum Page {
-    /// As they were read.
+    /// As they were read: as much of them as is folded.
     Stored(u64, Vec<Stored>),
     /// And what each does to the view.
     Described(u64, Vec<Folded>),
@@ -122,7 +122,7 @@ impl Shared {
         // One thread reads and decodes, this one folds: a fact's place is its place in the journal.
         let read =
             |send: &mut dyn FnMut(Page) -> bool| self.read_all(from.max(1), &mut |(next, facts)| send(Page::Stored(next, facts)));
-        let described = |facts: Vec<Stored>| facts.into_iter().map(|stored| self.view.folded(stored)).collect();
+        let described = |facts: Vec<Stored>| self.view.folded_all(facts);
         let help = |page| match page {
             Page::Stored(next, facts) => Page::Described(next, described(facts)),
             described => described,
@@ -156,7 +156,7 @@ impl Shared {
                 if row.end_seq() <= next {
                     return Err(damaged(key, &"it is not in order"));
                 }
-                let facts: Result<Vec<_>, _> = row.stored_from(next).collect();
+                let facts: Result<Vec<_>, _> = row.for_fold_from(next).collect();
                 next = row.end_seq();
                 if !send((next, facts.map_err(|corrupt| damaged(key, &corrupt))?)) {
                     return Ok(());

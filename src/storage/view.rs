@@ -9,6 +9,7 @@ mod cells;
 mod keys;
 mod live;
 mod rows;
+mod stored;
 mod walk;
 mod whole;
 
@@ -20,17 +21,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 
-use crate::domain::fact::{Outcome, Subject};
+use crate::domain::fact::Outcome;
 use crate::domain::reservation::{Reservation, State};
 use crate::domain::stock::{Stock, evolve};
 use crate::domain::units::{Id, Time, Unit};
 use crate::domain::warehouse::Warehouse;
-use crate::planted::{self, Bug};
 
 use super::append::{Fold, Folded, SkuIndex};
-use super::codec::Stored;
 pub use super::letter::DeadLetter;
-use super::remembered::{self, Why};
+use super::remembered::Why;
 
 use baskets::Baskets;
 pub(crate) use cells::Cells;
@@ -135,6 +134,11 @@ impl View {
     /// All warehouses.
     pub fn warehouses(&self) -> Arc<BTreeMap<Id, Arc<Warehouse>>> {
         self.warehouses.load_full()
+    }
+
+    /// Looks at all warehouses, without keeping them: to count who keeps them is work for all cores at one place.
+    pub fn with_warehouses<R>(&self, look: impl FnOnce(&BTreeMap<Id, Arc<Warehouse>>) -> R) -> R {
+        look(&self.warehouses.load())
     }
 
     /// One warehouse.
@@ -337,54 +341,6 @@ impl View {
             }
             Fold::DeadLetter { letter, action } => self.settle(letter, &action, folded.recorded, seq),
             Fold::Noted { .. } => {}
-        }
-    }
-
-    /// Folds one fact as it was read back. It goes through [`View::fold`], so that the two cannot disagree.
-    pub(crate) fn fold_stored(&self, stored: Stored) {
-        let seq = stored.fact.seq;
-        let folded = self.folded(stored);
-        self.fold(folded, seq);
-    }
-
-    /// What a fact does to the view, as its decider would have described it.
-    pub(crate) fn folded(&self, stored: Stored) -> Folded {
-        let Stored { fact, memory } = stored;
-        let (warehouse, origin) = (&fact.warehouse, &fact.origin);
-        let id = (memory.id && !planted::is(Bug::IdsForgotten))
-            .then(|| remembered::hash(warehouse.as_str(), origin.source.as_str(), origin.id.as_str()));
-        let fold = match fact.subject {
-            Subject::Sku {
-                sku,
-                version,
-                changes,
-                after: _,
-            } => Fold::Sku {
-                sku: self.keys.intern_known(warehouse.as_str(), sku.as_str()),
-                version,
-                changes,
-                business: fact.business,
-            },
-            Subject::Reservation(reservation) => Fold::Reservation {
-                warehouse: fact.warehouse,
-                reservation: Arc::from(reservation),
-                // Nobody looks while the journal is read back.
-                lines: 0,
-            },
-            Subject::Warehouse(warehouse) => Fold::Warehouse(warehouse),
-            Subject::Catalogue { sku, entry } => Fold::Catalogue { sku, entry },
-            Subject::DeadLetter { letter, action } => Fold::DeadLetter { letter, action },
-            Subject::Row { .. } | Subject::Command { .. } => Fold::Noted {
-                warehouse: fact.warehouse,
-            },
-        };
-        Folded {
-            fold,
-            recorded: fact.recorded,
-            id,
-            voids: memory.voids,
-            keep_forever: memory.keep_forever,
-            noted: Why::of(&fact.outcome).map(|_| fact.outcome),
         }
     }
 

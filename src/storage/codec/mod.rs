@@ -18,6 +18,7 @@ use std::fmt;
 
 use crate::domain::units::{Day, Id, Time};
 
+pub(crate) use fact::decode_for_fold;
 pub use fact::{FactParts, Memory, Stored, SubjectRef, decode_fact, decode_stored, encode_fact, encode_owned};
 pub(crate) use fact::{outcome, put_outcome};
 pub(crate) use state::{
@@ -234,7 +235,13 @@ mod tests {
             encode_owned(&mut bytes, &stored.fact, stored.memory);
             let mut expected = stored;
             expected.fact.seq = seq;
+            let mut folded = expected.clone();
             prop_assert_eq!(decode_stored(&bytes, seq), Ok(expected));
+            let fact = &mut folded.fact;
+            (fact.what, fact.payload) = (Box::default(), fact.payload.take().map(|_| Box::default()));
+            let origin = &mut fact.origin;
+            (origin.actor, origin.reason, origin.document, origin.trace, origin.extensions) = (None, None, None, None, None);
+            prop_assert_eq!(decode_for_fold(&bytes, seq), Ok(folded));
         }
 
         #[test]
@@ -267,9 +274,9 @@ mod tests {
                 prop_assert!(decode_stored(&bytes, 1).is_err());
             } else {
                 bytes[at] = byte;
-                let _ = decode_stored(&bytes, 1);
-            let _ = touched(&bytes);
+                let _ = touched(&bytes);
             }
+            prop_assert_eq!(decode_for_fold(&bytes, 1).err(), decode_stored(&bytes, 1).err(), "both see the same damage");
         }
 
         #[test]
