@@ -358,9 +358,14 @@ impl Node {
         self.stopping.store(true, Ordering::Release);
     }
 
+    /// Whether it takes nothing any more.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
     /// Whether it takes work.
     pub fn readiness(&self) -> Readiness {
-        if self.stopping.load(Ordering::Acquire) {
+        if self.is_stopping() {
             return Readiness::Stopping;
         }
         match self.router.shared.journal.health() {

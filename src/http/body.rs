@@ -3,11 +3,18 @@
 //! Bytes are taken from the valve before they are read: the announced length at once, and otherwise piece by piece, so that
 //! bodies on their way count as much as bodies in hand.
 
-use axum::body::Body;
-use axum::http::{HeaderMap, Request, header};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
+use hyper::body::Frame;
 use serde::de::DeserializeOwned;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
 use super::Door;
@@ -90,6 +97,41 @@ async fn inflated(door: &Door, raw: Bytes, encoding: Option<Encoding>, permit: &
     Ok(out?.into())
 }
 
+/// The next piece of a body, within the time for one and for all. A timer is set only for what has not come with the head: it is
+/// handed over within the connection's turn (`Eager`), by the second look at the latest.
+async fn frame_in_time(
+    body: &mut Body,
+    end: Instant,
+    within: Duration,
+) -> Result<Option<Result<Frame<Bytes>, axum::Error>>, Elapsed> {
+    for look in 0..2 {
+        let here = poll_fn(|cx| match Pin::new(&mut *body).poll_frame(cx) {
+            Poll::Ready(frame) => Poll::Ready(Some(frame)),
+            Poll::Pending => Poll::Ready(None),
+        });
+        if let Some(frame) = here.await {
+            return Ok(frame);
+        }
+        if look == 0 {
+            again().await;
+        }
+    }
+    timeout_at(end.min(Instant::now() + within), body.frame()).await
+}
+
+/// Lets the connection look once more for what has come, in the same turn.
+async fn again() {
+    let mut looked = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut looked, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 async fn read_raw(door: &Door, headers: &HeaderMap, mut body: Body, permit: &mut Permit) -> Answer<Bytes> {
     let limit = door.options.max_body_bytes;
     let announced = announced(headers)?;
@@ -102,8 +144,7 @@ async fn read_raw(door: &Door, headers: &HeaderMap, mut body: Body, permit: &mut
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     loop {
-        let deadline = end.min(Instant::now() + door.options.body_timeout);
-        let frame = match timeout_at(deadline, body.frame()).await {
+        let frame = match frame_in_time(&mut body, end, door.options.body_timeout).await {
             Err(_) => {
                 let detail = "the rest of the body did not arrive in time; nothing of it was taken: send it again";
                 return Err(Problem::new(Code::TooSlow, detail));
@@ -133,6 +174,16 @@ async fn read_raw(door: &Door, headers: &HeaderMap, mut body: Body, permit: &mut
         }
     }
     Ok(first.unwrap_or_else(|| rest.freeze()))
+}
+
+/// An answer whose JSON has been written.
+pub(super) fn of_json(status: StatusCode, body: Vec<u8>, form: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(form));
+    response
 }
 
 /// Reads a JSON body into a shape; unknown fields and wrong values are refused by JSON pointer.

@@ -221,7 +221,7 @@ either!(
 either!(
     /// A SKU as it is now, or as it stood then.
     NowOrThen,
-    SkuView,
+    SkuView<'static>,
     ThenView
 );
 either!(

@@ -19,7 +19,7 @@ use super::Door;
 use super::counts::count;
 use super::error::Problem;
 use super::straight::Page;
-use crate::actors::node::{Node, Readiness};
+use crate::actors::node::Node;
 use crate::domain::refusal::Code;
 
 /// The longest path with its query, in bytes.
@@ -138,20 +138,11 @@ fn gate(request: &Request<Body>, node: &Node) -> Result<(), Problem> {
     let path = request.uri().path();
     if path.starts_with("/v1/") && path != "/v1/status" {
         acceptable(request.headers())?;
-        match node.readiness() {
-            Readiness::Starting => {
-                return Err(Problem::new(
-                    Code::Starting,
-                    "the node is reading its journal; try again after Retry-After",
-                ));
-            }
-            Readiness::Stopping => {
-                return Err(Problem::new(
-                    Code::Stopping,
-                    "the node is stopping; send it again when it is back",
-                ));
-            }
-            Readiness::Ready | Readiness::Degraded(_) => {}
+        if node.is_stopping() {
+            return Err(Problem::new(
+                Code::Stopping,
+                "the node is stopping; send it again when it is back",
+            ));
         }
     }
     Ok(())
@@ -255,7 +246,7 @@ pub(super) struct Front {
 }
 
 /// Answers one request: never an error, never a panic.
-pub(super) async fn answer(front: Arc<Front>, request: Request<Body>) -> Result<Response<Body>, Infallible> {
+pub(super) async fn answer(front: &Front, request: Request<Body>) -> Result<Response<Body>, Infallible> {
     let began = Instant::now();
     let id = request_id(request.headers());
     let trace = Trace::of(request.headers());
@@ -267,7 +258,7 @@ pub(super) async fn answer(front: Arc<Front>, request: Request<Body>) -> Result<
             let page = Page::of(&request);
             route = page.as_ref().map(Page::route);
             let uri = request.uri().clone();
-            let answered = AssertUnwindSafe(routed(&front, page, request, trace)).catch_unwind();
+            let answered = AssertUnwindSafe(routed(front, page, request, trace)).catch_unwind();
             answered.await.unwrap_or_else(|_| {
                 tracing::error!(%method, path = uri.path(), trace_id = trace.id(), "a handler panicked; the request was answered with 500");
                 Problem::new(

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use axum::http::{HeaderMap, Request, StatusCode};
 use bytes::Bytes;
 
 use super::Door;
@@ -55,8 +55,7 @@ pub(super) async fn take(door: &Door, request: Request<Body>, trace: Option<&Tra
     Params::read(parts.uri.query(), &[])?;
     let format = format(&parts.headers)?;
     let ndjson = format == Format::Ndjson || asks_for(&parts.headers, "application/x-ndjson");
-    let mut permit = door.valve.permit();
-    let outcome = judge(door, &parts.headers, content, format, trace, &mut permit).await;
+    let outcome = judge(door, &parts.headers, content, format, trace).await;
     let answer = match outcome {
         Ok(Judged::One(batch)) => one(&batch),
         Ok(Judged::Many(rows)) => many(&rows, ndjson && !asks_for(&parts.headers, "application/json")),
@@ -65,15 +64,10 @@ pub(super) async fn take(door: &Door, request: Request<Body>, trace: Option<&Tra
     if matches!(&answer, Err(problem) if problem.code() == Code::Overloaded) {
         metrics::counter!("shelfd_overloaded_total").increment(1);
     }
-    drop(permit);
     answer
 }
 
 /// What was taken of the valve goes with the events: a caller that goes away before the answer does not open it.
-fn hand_over(door: &Door, permit: &mut Permit) -> Arc<Permit> {
-    Arc::new(std::mem::replace(permit, door.valve.permit()))
-}
-
 fn held(share: &Arc<Permit>) -> Held {
     Some(Box::new(share.clone()))
 }
@@ -117,42 +111,36 @@ struct Many {
     rejected: Vec<(usize, Rejected, u64)>,
 }
 
-async fn judge(
-    door: &Door,
-    headers: &HeaderMap,
-    content: Body,
-    format: Format,
-    trace: Option<&Trace>,
-    permit: &mut Permit,
-) -> Answer<Judged> {
-    let bytes = body::read_in_turn(door, headers, content, permit).await?;
+async fn judge(door: &Door, headers: &HeaderMap, content: Body, format: Format, trace: Option<&Trace>) -> Answer<Judged> {
+    let mut permit = door.valve.permit();
+    let bytes = body::read_in_turn(door, headers, content, &mut permit).await?;
     let decoded = decoded(door, bytes, format, trace.copied()).await?;
     permit.decoded();
     let trace = trace.map(Trace::kept);
     match decoded {
         Decoded::One(row) => {
             permit.take_events(1)?;
-            let share = hand_over(door, permit);
             match *row {
-                Ok(event) => judged(door, [event].into(), &share).await.map(Judged::One),
+                Ok(event) => judged(door, [event].into(), Some(Box::new(permit))).await.map(Judged::One),
                 Err(rejected) => {
+                    let share = Arc::new(permit);
                     let rows = std::iter::once(&rejected);
                     door.node.record_refused(rows, trace, || held(&share)).await?;
-                    Tally::default().count("refused", 1);
+                    counts::verdicts("refused", 1);
                     Err(Refusal::clone(&rejected.refusal).into())
                 }
             }
         }
         Decoded::Many(Rows { events, rejected }) => {
             permit.take_events(events.len() + rejected.len())?;
-            let share = hand_over(door, permit);
+            let share = Arc::new(permit);
             let recorded = door
                 .node
                 .record_refused(rejected.iter().map(|(_, row)| row), trace, || held(&share));
             let judged = async {
                 match events.is_empty() {
                     true => Ok(None),
-                    false => judged(door, events.into(), &share).await.map(Some),
+                    false => judged(door, events.into(), held(&share)).await.map(Some),
                 }
             };
             let (recorded, batch) = tokio::join!(recorded, judged);
@@ -177,30 +165,26 @@ const INLINE_DECODE_BYTES: usize = 512 * 1024;
 
 /// What a body holds.
 async fn decoded(door: &Door, bytes: Bytes, format: Format, trace: Option<Trace>) -> Answer<Decoded> {
-    let (warehouses, max_rows) = (door.node.view().warehouses(), door.options.max_rows);
-    let long = bytes.len() > INLINE_DECODE_BYTES;
-    let rows = move || {
-        decode(
-            &bytes,
-            format,
-            max_rows,
-            &mut Decoder::new(&warehouses, trace.as_ref().map(Trace::kept)),
-        )
+    let (view, max_rows) = (door.node.view(), door.options.max_rows);
+    let rows = move |bytes: &[u8], warehouses: &_| {
+        let mut decoder = Decoder::new(warehouses, trace.as_ref().map(Trace::kept));
+        decode(bytes, format, max_rows, &mut decoder)
     };
-    if !long {
-        return Ok(rows()?);
+    if bytes.len() <= INLINE_DECODE_BYTES {
+        return Ok(view.with_warehouses(|warehouses| rows(&bytes, warehouses))?);
     }
-    let rows = tokio::task::spawn_blocking(rows).await;
+    let warehouses = view.warehouses();
+    let rows = tokio::task::spawn_blocking(move || rows(&bytes, &warehouses)).await;
     Ok(rows.map_err(|_| Problem::new(Code::InternalError, "the body could not be decoded; the log has more"))??)
 }
 
 /// Hands events to the node. When it takes none at all, the whole request is answered with the reason.
-fn judged<'d>(door: &'d Door, events: Events, share: &Arc<Permit>) -> impl Future<Output = Answer<Arc<Batch>>> + Send + use<'d> {
+fn judged(door: &Door, events: Events, held: Held) -> impl Future<Output = Answer<Arc<Batch>>> + Send {
     let rows = events.len() as u64;
-    let judged = door.node.judged(events, held(share));
+    let judged = door.node.judged(events, held);
     async move {
         judged.await.map_err(|refusal| {
-            Tally::default().count("not_judged", rows);
+            counts::verdicts("not_judged", rows);
             refusal.into()
         })
     }
@@ -226,7 +210,7 @@ fn one(batch: &Batch) -> Answer {
     let (Some(event), Some(verdict)) = (batch.events().first(), batch.verdicts().next()) else {
         return Err(Problem::new(Code::InternalError, "the event was lost; send it again"));
     };
-    Tally::default().count(word(&verdict), 1);
+    counts::verdicts(word(&verdict), 1);
     match &*verdict {
         Verdict::NotJudged(refusal) => Err(Refusal::clone(refusal).into()),
         Verdict::Judged {
@@ -241,7 +225,7 @@ fn one(batch: &Batch) -> Answer {
         judged => {
             let mut out = Vec::with_capacity(160);
             write_judged(&mut out, ids(event), judged, None);
-            Ok(json(StatusCode::OK, out, "application/json"))
+            Ok(body::of_json(StatusCode::OK, out, "application/json"))
         }
     }
 }
@@ -282,20 +266,11 @@ fn many(rows: &Many, ndjson: bool) -> Answer {
         out.extend_from_slice(b"]}");
     }
     let status = if refused { StatusCode::MULTI_STATUS } else { StatusCode::OK };
-    Ok(json(
+    Ok(body::of_json(
         status,
         out,
         if ndjson { "application/x-ndjson" } else { "application/json" },
     ))
-}
-
-fn json(status: StatusCode, body: Vec<u8>, form: &'static str) -> Response<Body> {
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static(form));
-    response
 }
 
 fn word(verdict: &Verdict) -> &'static str {

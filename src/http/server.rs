@@ -3,8 +3,9 @@
 //! `axum::serve` was rejected: it does not bound idle connections, and was a tenth to a fifth slower with many small requests.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -15,7 +16,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::task::coop;
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
 use super::eager::Eager;
 use super::edge::Front;
@@ -118,20 +120,83 @@ pub(super) async fn stopped(shutdown: &mut watch::Receiver<bool>) {
     let _ = shutdown.wait_for(|stop| *stop).await;
 }
 
+/// Whom a future has been asked to wake: one that is polled with every byte of its connection need not be asked again each time,
+/// which takes longer than the rest of the look.
+#[derive(Default)]
+struct Asked(Option<Waker>);
+
+impl Asked {
+    /// Whether it will wake this task.
+    fn wakes(&self, cx: &Context<'_>) -> bool {
+        self.0.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()))
+    }
+
+    /// Asks it to wake this task. A task that has used up its turn asks in vain: it is only told to come again.
+    fn ask<T>(&mut self, cx: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+        let heard = coop::has_budget_remaining();
+        let polled = poll(cx);
+        self.0 = (heard && polled.is_pending()).then(|| cx.waker().clone());
+        polled
+    }
+}
+
 /// As [`stopped`], for a task that is polled with every byte of its connection: to ask the channel again takes a lock, so it is asked
 /// once, and again when it has something new or is to wake somebody else.
 fn told(mut shutdown: watch::Receiver<bool>) -> impl Future<Output = ()> {
     let glance = shutdown.clone();
     let mut waits = Box::pin(async move { stopped(&mut shutdown).await });
-    let mut wakes: Option<Waker> = None;
+    let mut asked = Asked::default();
     std::future::poll_fn(move |cx| {
-        let waiting = wakes.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
-        if waiting && matches!(glance.has_changed(), Ok(false)) {
+        if asked.wakes(cx) && matches!(glance.has_changed(), Ok(false)) {
             return Poll::Pending;
         }
-        wakes = Some(cx.waker().clone());
-        waits.as_mut().poll(cx)
+        asked.ask(cx, |cx| waits.as_mut().poll(cx))
     })
+}
+
+/// The end of a connection that has been idle for too long.
+struct Idle<'c> {
+    activity: &'c Activity,
+    /// For a head, and between requests.
+    within: (Duration, Duration),
+    sleep: Pin<Box<Sleep>>,
+    asked: Asked,
+}
+
+impl<'c> Idle<'c> {
+    fn new(activity: &'c Activity, within: (Duration, Duration)) -> Idle<'c> {
+        Idle {
+            activity,
+            within,
+            sleep: Box::pin(sleep_until(activity.idle_at(within.0, within.1))),
+            asked: Asked::default(),
+        }
+    }
+
+    fn put_off(&mut self, until: Instant) {
+        self.sleep.as_mut().reset(until);
+        self.asked = Asked::default();
+    }
+
+    /// Ready when it has come. Looked at after the connection each time: half a head brings it nearer, whole ones only put it off.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let due = self.activity.head_due(self.within.0);
+        if let Some(sooner) = due.filter(|at| *at < self.sleep.deadline()) {
+            self.put_off(sooner);
+        }
+        loop {
+            if !self.sleep.is_elapsed() && self.asked.wakes(cx) {
+                return Poll::Pending;
+            }
+            let sleep = &mut self.sleep;
+            ready!(self.asked.ask(cx, |cx| sleep.as_mut().poll(cx)));
+            let at = self.activity.idle_at(self.within.0, self.within.1);
+            if at <= Instant::now() {
+                return Poll::Ready(());
+            }
+            self.put_off(at);
+        }
+    }
 }
 
 fn builder() -> auto::Builder<TokioExecutor> {
@@ -170,29 +235,23 @@ async fn connection(
     let leftovers = Leftovers::new(eager.bell());
     let service = {
         let (activity, options, leftovers) = (activity.clone(), options.clone(), leftovers.clone());
+        // Counted for each connection: a count that all requests share would go from core to core with each of them.
+        let front = Arc::new(front);
         service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-            let inside = Inside::new(&activity);
-            let answer = edge::answer(front.clone(), lingering(request, &options, &leftovers));
+            let (inside, front) = (Inside::new(&activity), front.clone());
+            let request = lingering(request, &options, &leftovers);
             async move {
-                let answered = answer.await;
+                let answered = edge::answer(&front, request).await;
                 drop(inside);
                 answered
             }
         })
     };
     let mut serving = std::pin::pin!(builder.serve_connection(io, service));
-    let idle_at = || activity.idle_at(options.header_timeout, options.idle_timeout);
-    let mut idle = std::pin::pin!(sleep_until(idle_at()));
+    let mut idle = Idle::new(&activity, (options.header_timeout, options.idle_timeout));
     let mut stopping = false;
     let mut told = std::pin::pin!(told(shutdown));
     loop {
-        // Looked at after the connection each time: half a head brings the end nearer, whole ones only put it off.
-        let over = std::future::poll_fn(|cx| {
-            if let Some(sooner) = activity.head_due(options.header_timeout).filter(|at| *at < idle.deadline()) {
-                idle.as_mut().reset(sooner);
-            }
-            idle.as_mut().poll(cx)
-        });
         let served = std::future::poll_fn(|cx| {
             eager.poll(cx, |cx| {
                 let served = serving.as_mut().poll(cx);
@@ -213,13 +272,9 @@ async fn connection(
                 stopping = true;
                 serving.as_mut().graceful_shutdown();
             }
-            () = over => {
-                let at = idle_at();
-                if at <= Instant::now() {
-                    activity.ended_idle();
-                    break;
-                }
-                idle.as_mut().reset(at);
+            () = std::future::poll_fn(|cx| idle.poll(cx)) => {
+                activity.ended_idle();
+                break;
             }
         }
     }
@@ -237,4 +292,50 @@ fn turn_away(mut stream: TcpStream) {
         })
         .await;
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::{consume_budget, yield_now};
+
+    use super::*;
+
+    /// Polls a future after its task has used up its turn; says whether it is ready.
+    async fn polled_late(future: &mut (impl Future + Unpin)) -> bool {
+        std::future::poll_fn(|cx| {
+            while coop::has_budget_remaining() {
+                let _ = std::pin::pin!(consume_budget()).poll(cx);
+            }
+            Poll::Ready(Pin::new(&mut *future).poll(cx).is_ready())
+        })
+        .await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_asks_when_its_turn_is_used_up_hears_all_the_same_that_the_node_stops() {
+        let (stop, shutdown) = watch::channel(false);
+        let heard = tokio::spawn(async move {
+            let mut told = Box::pin(told(shutdown));
+            assert!(!polled_late(&mut told).await, "nobody stops yet");
+            told.await;
+        });
+        for _ in 0..8 {
+            yield_now().await;
+        }
+        assert!(stop.send(true).is_ok(), "the connection listens");
+        assert!(timeout(Duration::from_secs(1), heard).await.is_ok(), "it was not woken");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_ends_though_its_first_look_came_at_the_end_of_a_turn() {
+        let activity = Activity::begin();
+        let within = (Duration::from_secs(10), Duration::from_secs(60));
+        let watched = async {
+            let mut idle = Idle::new(&activity, within);
+            let mut over = std::future::poll_fn(|cx| idle.poll(cx));
+            assert!(!polled_late(&mut over).await, "its time has only begun");
+            over.await;
+        };
+        assert!(timeout(2 * (within.0 + within.1), watched).await.is_ok(), "it was not woken");
+    }
 }

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::Request;
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -33,20 +34,20 @@ fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Str
     Option::deserialize(deserializer)
 }
 
-fn now(door: &Door, warehouse: &Warehouse, sku: &Id, index: SkuIndex) -> Json<SkuView> {
+fn now(door: &Door, warehouse: &Warehouse, sku: &Id, index: SkuIndex) -> Response {
     let (stock, seq) = door
         .node
         .view()
         .read(index, |stock, seq| (stock.cloned().unwrap_or_default(), seq));
-    Json(shape::sku(warehouse, sku, &stock, seq, door.node.now()))
+    Json(shape::sku(warehouse, sku.as_str(), &stock, seq, door.node.now())).into_response()
 }
 
 /// Correct a lot's expiry date.
 #[utoipa::path(put, path = "/v1/warehouses/{w}/skus/{s}/lots/{lot}", tag = "settings",
     params(("w" = String, Path, description = "The warehouse"), ("s" = String, Path, description = "The SKU"), ("lot" = String, Path, description = "The lot"),
         ("Idempotency-Key" = Option<String>, Header, description = "The caller's id of this write")),
-    request_body = LotBody, responses((status = 200, description = "The SKU after it", body = SkuView)))]
-pub(super) async fn lot(State(door): State<Door>, segments: Segments<3>, request: Request<Body>) -> Answer<Json<SkuView>> {
+    request_body = LotBody, responses((status = 200, description = "The SKU after it", body = SkuView<'static>)))]
+pub(super) async fn lot(State(door): State<Door>, segments: Segments<3>, request: Request<Body>) -> Answer {
     let Segments([w, s, lot]) = segments;
     Params::read(request.uri().query(), &[])?;
     let warehouse = door.warehouse(&w)?;
@@ -79,8 +80,8 @@ pub(super) async fn lot(State(door): State<Door>, segments: Segments<3>, request
     params(("w" = String, Path, description = "The warehouse"), ("s" = String, Path, description = "The SKU"),
         ("Idempotency-Key" = Option<String>, Header, description = "The caller's id of this write")),
     request_body(content = BTreeMap<String, i64>, description = "Base units kept back, per channel"),
-    responses((status = 200, description = "The SKU after it", body = SkuView)))]
-pub(super) async fn buffers(State(door): State<Door>, segments: Segments<2>, request: Request<Body>) -> Answer<Json<SkuView>> {
+    responses((status = 200, description = "The SKU after it", body = SkuView<'static>)))]
+pub(super) async fn buffers(State(door): State<Door>, segments: Segments<2>, request: Request<Body>) -> Answer {
     let Segments([w, s]) = segments;
     Params::read(request.uri().query(), &[])?;
     let warehouse = door.warehouse(&w)?;

@@ -3,8 +3,9 @@
 //! Domain types do not serialise themselves (the domain knows no serde), and should not: a field renamed inside must not rename
 //! it outside.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
+use smallvec::SmallVec;
 use utoipa::ToSchema;
 
 pub use super::calendars::{calendar, time};
@@ -82,11 +83,11 @@ pub struct LotView {
 
 /// A SKU in a warehouse.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct SkuView {
+pub struct SkuView<'a> {
     /// Where.
-    pub warehouse: String,
+    pub warehouse: &'a str,
     /// Of what.
-    pub sku: String,
+    pub sku: &'a str,
     /// The base unit of all quantities.
     pub unit: &'static str,
     /// Rises with every change.
@@ -103,11 +104,21 @@ pub struct SkuView {
     pub owed: i64,
     /// What may still be promised, per channel.
     #[schema(value_type = std::collections::BTreeMap<String, i64>)]
-    pub available: Value,
+    pub available: Channels<'a>,
     /// The newest count.
     pub last_count: Option<String>,
     /// `count_due`, `at_risk`, `expired_stock`.
     pub flags: Vec<&'static str>,
+}
+
+/// Units for each channel, by its id; as JSON an object.
+#[derive(Debug)]
+pub struct Channels<'a>(SmallVec<[(&'a str, i64); 4]>);
+
+impl Serialize for Channels<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().copied())
+    }
 }
 
 /// What needs a person's eye.
@@ -126,7 +137,7 @@ pub fn flags(stock: &Stock, today: Day) -> Vec<&'static str> {
 }
 
 /// Builds the SKU's view as of `now`.
-pub fn sku(warehouse: &Warehouse, sku: &Id, stock: &Stock, seq: u64, now: Time) -> SkuView {
+pub fn sku<'a>(warehouse: &'a Warehouse, sku: &'a str, stock: &Stock, seq: u64, now: Time) -> SkuView<'a> {
     let calendar = calendar(warehouse);
     let today = calendar.day_of(now);
     let lots = stock.lots.iter().map(|lot| LotView {
@@ -139,14 +150,11 @@ pub fn sku(warehouse: &Warehouse, sku: &Id, stock: &Stock, seq: u64, now: Time) 
     });
     let channels = warehouse.channels.keys().map(|channel| {
         let buffer = buffer_of(stock, channel, warehouse);
-        (
-            channel.as_str().to_owned(),
-            Value::from(available(stock, None, buffer, today, now, None)),
-        )
+        (channel.as_str(), available(stock, None, buffer, today, now, None))
     });
     SkuView {
-        warehouse: warehouse.id.as_str().into(),
-        sku: sku.as_str().into(),
+        warehouse: warehouse.id.as_str(),
+        sku,
         unit: stock.unit.as_str(),
         version: stock.version,
         seq,
@@ -154,7 +162,7 @@ pub fn sku(warehouse: &Warehouse, sku: &Id, stock: &Stock, seq: u64, now: Time) 
         lots: lots.collect(),
         claimed: stock.claimed(),
         owed: stock.owed,
-        available: Value::Object(channels.collect()),
+        available: Channels(channels.collect()),
         last_count: stock.last_count.map(|at| time(at, &calendar)),
         flags: flags(stock, today),
     }

@@ -5,15 +5,19 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::Uri;
+use axum::http::{StatusCode, Uri};
 use axum::response::IntoResponse;
 
-use super::error::Answer;
+use super::error::{Answer, Problem};
 use super::params::{Params, Segments, sealed};
 use super::shape::{self, Page, SkuView};
-use super::{Door, described, history};
+use super::{Door, body, described, history};
+use crate::domain::refusal::Code;
 use crate::domain::stock::Stock;
 use crate::domain::units::{Day, MAX_QUANTITY};
+
+/// Bytes of a SKU as JSON, usually: with a lot and a channel or two.
+const USUAL_BYTES: usize = 512;
 
 /// SKUs looked at for one page of a filtered list; past it the page is short and the cursor goes on.
 pub(super) const SCAN: usize = 20_000;
@@ -48,8 +52,8 @@ impl Filter<'_> {
         ("below" = Option<i64>, Query, description = "Fewer sellable units than this"),
         ("expiring_within_days" = Option<i64>, Query, description = "With sellable units that expire within so many days; 0: today"),
         ("limit" = Option<i64>, Query, description = "Items of a page, to 1,000"), ("cursor" = Option<String>, Query, description = "`next` of the page before")),
-    responses((status = 200, description = "A page; a filtered one may be short with more to come", body = Page<SkuView>)))]
-pub(super) async fn list(State(door): State<Door>, uri: Uri, segments: Segments<1>) -> Answer<Json<Page<SkuView>>> {
+    responses((status = 200, description = "A page; a filtered one may be short with more to come", body = Page<SkuView<'static>>)))]
+pub(super) async fn list(State(door): State<Door>, uri: Uri, segments: Segments<1>) -> Answer {
     let Segments([w]) = segments;
     let params = Params::read(uri.query(), &["flag", "below", "expiring_within_days", "limit", "cursor"])?;
     let (limit, after) = (params.limit()?, params.after()?);
@@ -72,7 +76,7 @@ pub(super) async fn list(State(door): State<Door>, uri: Uri, segments: Segments<
         let stock = view.read(*index, |stock, seq| {
             stock
                 .filter(|stock| filter.lets(stock))
-                .map(|stock| shape::sku(&warehouse, id, stock, seq, now))
+                .map(|stock| shape::sku(&warehouse, id.as_str(), stock, seq, now))
         });
         items.extend(stock);
         if items.len() == limit {
@@ -82,7 +86,7 @@ pub(super) async fn list(State(door): State<Door>, uri: Uri, segments: Segments<
     let whole = if filtered { SCAN } else { limit };
     let more = items.len() == limit || keys.len() == whole;
     let next = last.filter(|_| more).map(|id| sealed(id.as_str()));
-    Ok(Json(Page { items, next }))
+    Ok(Json(Page { items, next }).into_response())
 }
 
 /// What is true now about one SKU, or was true (`as_of`), or was believed (`known_at`).
@@ -104,15 +108,30 @@ pub(super) async fn show(State(door): State<Door>, uri: Uri, segments: Segments<
     Ok(Json(history::then(&door, &warehouse, &sku, index, as_of, known_at).await?).into_response())
 }
 
-/// What is true now about one SKU.
+/// What is true now about one SKU: the page that is asked for most, so nothing is copied, counted or looked up twice on the way.
 pub(super) fn now(door: &Door, w: &str, s: &str) -> Answer {
-    let warehouse = door.warehouse(w)?;
-    let (sku, index) = door.sku(&warehouse, s)?;
-    let now = door.node.now();
-    // Shaped where it lies: a copy would be as long a look, and takes the recent book along.
-    let shaped = door.node.view().read(index, |stock, seq| {
-        stock.map(|stock| shape::sku(&warehouse, &sku, stock, seq, now))
+    let (view, now) = (door.node.view(), door.node.now());
+    let known = view.with_warehouses(|all| {
+        let warehouse = all.get(w)?;
+        let index = view.keys().find(w, s)?;
+        // Shaped where it lies: a copy would be as long a look, and takes the recent book along.
+        let shaped = view.read(index, |stock, seq| Some(shape::sku(warehouse, s, stock?, seq, now)))?;
+        let mut json = Vec::with_capacity(USUAL_BYTES);
+        // Numbers and texts: writing them into memory cannot fail.
+        let _ = serde_json::to_writer(&mut json, &shaped);
+        Some(body::of_json(StatusCode::OK, json, "application/json"))
     });
-    let none = || shape::sku(&warehouse, &sku, &Stock::default(), 0, now);
-    Ok(Json(shaped.unwrap_or_else(none)).into_response())
+    match known {
+        Some(answer) => Ok(answer),
+        None => Err(unknown(door, w, s)),
+    }
+}
+
+/// Why there is nothing to show of a SKU.
+fn unknown(door: &Door, w: &str, s: &str) -> Problem {
+    let looked = door.warehouse(w).and_then(|warehouse| door.sku(&warehouse, s).map(drop));
+    // It may have come since.
+    looked
+        .err()
+        .unwrap_or_else(|| Problem::new(Code::Overloaded, "the SKU has only just come into being; ask again"))
 }

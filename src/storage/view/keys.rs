@@ -5,6 +5,7 @@
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
+use arc_swap::ArcSwap;
 use hashbrown::HashTable;
 use parking_lot::RwLock;
 use smallvec::SmallVec;
@@ -34,7 +35,8 @@ struct Name {
 pub struct Keys {
     hasher: foldhash::fast::RandomState,
     shards: Box<[RwLock<HashTable<Entry>>]>,
-    warehouses: RwLock<Vec<Id>>,
+    /// Looked at for each event and hardly ever changed: so without a lock, whose count would go from core to core.
+    warehouses: ArcSwap<Vec<Id>>,
     names: RwLock<Vec<Name>>,
     max_skus: usize,
 }
@@ -49,7 +51,7 @@ impl Keys {
         Keys {
             hasher: foldhash::fast::RandomState::default(),
             shards: (0..SHARDS).map(|_| RwLock::new(HashTable::new())).collect(),
-            warehouses: RwLock::new(Vec::new()),
+            warehouses: ArcSwap::default(),
             names: RwLock::new(Vec::new()),
             max_skus: max_skus.min(u32::MAX as usize - 1),
         }
@@ -72,7 +74,7 @@ impl Keys {
     }
 
     fn warehouse(&self, warehouse: &str) -> Option<u32> {
-        let known = self.warehouses.read();
+        let known = self.warehouses.load();
         known.iter().position(|id| id.as_str() == warehouse).map(|at| at as u32)
     }
 
@@ -89,7 +91,7 @@ impl Keys {
     /// The indices of many pairs, as [`Keys::find`] has them. Locked once for all: between locks the processor waits for one line of
     /// memory after the other, and otherwise for several at a time.
     pub fn find_all<'a>(&self, pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<Option<SkuIndex>> {
-        let warehouses = self.warehouses.read();
+        let warehouses = self.warehouses.load();
         let shards: SmallVec<[_; SHARDS]> = self.shards.iter().map(|shard| shard.read()).collect();
         let hashed = pairs.map(|(warehouse, sku)| {
             let warehouse = warehouses.iter().position(|id| id.as_str() == warehouse)? as u32;
@@ -120,15 +122,21 @@ impl Keys {
         })
     }
 
-    fn add(&self, warehouse: &str, sku: &str, limit: usize) -> Result<SkuIndex, TooManySkus> {
-        let number = self.warehouse(warehouse).unwrap_or_else(|| {
-            let mut known = self.warehouses.write();
-            let at = known.iter().position(|id| id.as_str() == warehouse);
-            at.unwrap_or_else(|| {
-                known.push(Id::trusted(warehouse));
-                known.len() - 1
-            }) as u32
+    fn add_warehouse(&self, warehouse: &str) -> u32 {
+        let mut number = 0;
+        self.warehouses.rcu(|known| {
+            let mut all = Vec::clone(known);
+            number = all.iter().position(|id| id.as_str() == warehouse).unwrap_or_else(|| {
+                all.push(Id::trusted(warehouse));
+                all.len() - 1
+            });
+            all
         });
+        number as u32
+    }
+
+    fn add(&self, warehouse: &str, sku: &str, limit: usize) -> Result<SkuIndex, TooManySkus> {
+        let number = self.warehouse(warehouse).unwrap_or_else(|| self.add_warehouse(warehouse));
         let hash = self.hash(number, sku);
         let mut table = self.shard(hash).write();
         if let Some(entry) = table.find(hash, |entry| entry.warehouse == number && entry.sku.as_str() == sku) {
@@ -160,7 +168,7 @@ impl Keys {
     pub fn names(&self, index: SkuIndex) -> Option<(Id, Id)> {
         let names = self.names.read();
         let name = names.get(index.0 as usize)?;
-        let warehouse = self.warehouses.read().get(name.warehouse as usize).cloned()?;
+        let warehouse = self.warehouses.load().get(name.warehouse as usize).cloned()?;
         Some((warehouse, name.sku.clone()))
     }
 
