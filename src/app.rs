@@ -349,9 +349,9 @@ fn tuning(config: &Config) -> Tuning {
         hand_over_rows: config.actors.hand_over_rows as usize,
         idle_sleep_s: config.actors.idle_sleep_s as u32,
         awake_max: config.actors.awake_max,
+        copies_max: config.actors.copies_max as usize,
         audit_facts_per_s: config.audit.facts_per_s,
         audit_rest_ms: i64::from(config.audit.rest_s) * 1_000,
-        ..Tuning::default()
     }
 }
 

@@ -40,6 +40,8 @@ pub enum Bug {
     SnapshotHalf,
     /// Warehouse: a lost copy is read from the view at once, ahead of what its predecessor sent.
     BarrierSkipped,
+    /// Warehouse: a copy is let go though the view does not have all that it says yet.
+    LetGoAhead,
     /// Warehouse: the copy of an awake SKU is taken from its actor though that has work.
     LentWhileBusy,
     /// Warehouse: a copy of an id in flight is judged as if it were new.
@@ -103,6 +105,7 @@ impl Bug {
         Bug::SnapshotHalf,
         Bug::BarrierSkipped,
         Bug::LentWhileBusy,
+        Bug::LetGoAhead,
         Bug::InFlightForgotten,
         Bug::SiftedBlind,
         Bug::RefusalAtOnce,

@@ -94,20 +94,6 @@ pub struct Tuning {
     pub audit_rest_ms: i64,
 }
 
-impl Default for Tuning {
-    fn default() -> Tuning {
-        Tuning {
-            wake_rate_per_s: 200,
-            hand_over_rows: 8,
-            idle_sleep_s: 5,
-            awake_max: 20_000,
-            copies_max: 32_768,
-            audit_facts_per_s: 20_000,
-            audit_rest_ms: 600_000,
-        }
-    }
-}
-
 /// Counters that `status` and the metrics read.
 #[derive(Debug, Default)]
 pub struct Counters {

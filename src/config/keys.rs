@@ -299,6 +299,14 @@ pub const KEYS: &[Key] = &[
         "From so many rows of an awake SKU in one batch its actor judges them; fewer are judged by the warehouse, with the copy that an actor with nothing to do lends. 1: its actor judges all.",
     ),
     key(
+        "actors.copies_max",
+        int(1, 10_000_000),
+        "SKUs",
+        "131_072",
+        false,
+        "The most SKUs of a warehouse whose states it keeps at hand (about 700 bytes each) when all about them is durable; past it the next event of one reads it anew.",
+    ),
+    key(
         "actors.awake_max",
         int(1, 10_000_000),
         "SKUs",

@@ -142,6 +142,8 @@ pub struct Actors {
     pub wake_rate_per_s: u32,
     /// Rows of an awake SKU in one batch from which its actor judges them, and not its warehouse.
     pub hand_over_rows: u32,
+    /// The most SKUs of a warehouse whose states it keeps at hand though they are at rest.
+    pub copies_max: u32,
     /// The most SKUs awake at once.
     pub awake_max: u32,
 }

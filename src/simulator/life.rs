@@ -34,12 +34,14 @@ impl Setup {
         let appends = [1, 2, 8_192][(seed % 3) as usize];
         let awake = [1, 4, 20_000][(seed / 3 % 3) as usize];
         let hand_over = [1, 1, 8][(seed / 27 % 3) as usize];
+        let copies = [131_072, 1, 4][(seed / 81 % 3) as usize];
         let of = |key: &'static str, value: u64| (key, Some(value.to_string()));
         let flags = [
             of("actors.idle_sleep_s", 1),
             of("actors.wake_rate_per_s", 1),
             of("actors.hand_over_rows", hand_over),
             of("actors.awake_max", awake),
+            of("actors.copies_max", copies),
             of("storage.snapshot_interval_s", 1 + seed % 3),
             of("audit.facts_per_s", [0, 0, 1_000][(seed / 9 % 3) as usize]),
         ];

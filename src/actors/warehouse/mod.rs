@@ -14,6 +14,7 @@ mod basket;
 mod inbox;
 mod ops;
 mod place;
+mod places;
 mod rows;
 mod setting;
 mod sift;
@@ -34,7 +35,7 @@ use self::inbox::Work;
 pub use self::inbox::{Inbox, Work as Incoming};
 use self::ops::Operation;
 pub use self::ops::{BasketCommand, Command, SkuSetting};
-use self::place::Place;
+use self::places::Places;
 pub use self::rows::REPLAYED;
 use self::sift::Sifted;
 use self::stumble::Stumble;
@@ -142,8 +143,7 @@ pub struct State {
     rows: Vec<Prepared>,
     /// What was found out about the ids of a slice; its room is kept from one to the next.
     sifted: Sifted,
-    /// SKUs with a working copy, an actor, or work that waits. All others are read from the view when needed.
-    places: HashMap<SkuIndex, Box<Place>, foldhash::fast::FixedState>,
+    places: Places,
     /// Ids in flight.
     in_flight: HashMap<u64, InFlight, foldhash::fast::FixedState>,
     /// How many rows wait for one of them.
@@ -269,7 +269,7 @@ impl State {
             today,
             tomorrow,
             epoch,
-            places: HashMap::default(),
+            places: Places::default(),
             in_flight: HashMap::default(),
             baskets: HashMap::new(),
             busy: HashMap::new(),
@@ -317,6 +317,7 @@ impl State {
         self.run();
         self.flush();
         self.barriers();
+        self.places.trim(self.shared.tuning.copies_max, self.durable);
         let awaited = |sent: &Sent| !sent.marks.frees.is_empty();
         if self.copies > 0 || !self.turning.is_empty() || self.sent.iter().any(awaited) {
             self.inbox.await_more_than(self.durable, &self.myself);
@@ -395,7 +396,7 @@ impl State {
         if settled.epoch != self.epoch {
             return;
         }
-        if let Some(place) = self.places.get_mut(&settled.sku) {
+        if let Some(place) = self.places.get_mut(settled.sku) {
             place.settled();
         }
         let mut copies = Vec::new();
@@ -425,7 +426,7 @@ impl State {
     fn on_epoch(&mut self, epoch: u64) {
         tracing::warn!(warehouse = %self.desk.warehouse, epoch, "the store failed: all that ran ahead of it is rolled back");
         self.epoch = epoch;
-        for awake in self.places.values().filter_map(|place| place.awake.as_ref()) {
+        for awake in self.places.iter().filter_map(|(_, place)| place.awake.as_ref()) {
             awake.actor.stop(Some("epoch".to_owned()));
         }
         self.count_out();

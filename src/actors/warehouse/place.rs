@@ -4,7 +4,7 @@
 //! once. Operations enter the queues of all their SKUs at once, in the warehouse's one order, so they cannot wait for each
 //! other in a circle.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +15,6 @@ use ractor::ActorRef;
 use super::super::batch::Ticket;
 use super::super::desk::{Desk, Prepared};
 use super::super::draft::Draft;
-use super::super::shared::Shared;
 use super::super::sku;
 use super::{Msg, State};
 use crate::domain::stock::Stock;
@@ -90,6 +89,21 @@ pub struct Place {
 }
 
 impl Place {
+    /// Of a SKU whose state the view has.
+    pub(super) fn new(stock: Option<Stock>) -> Place {
+        Place {
+            copy: Copy::Here(stock),
+            queue: VecDeque::new(),
+            awake: None,
+            touched: 0,
+            in_flight: 0,
+            suspect: None,
+            heat: 0,
+            idle_s: 0,
+            last_error: String::new(),
+        }
+    }
+
     pub(super) fn settled(&mut self) {
         self.in_flight = self.in_flight.saturating_sub(1);
         if let Some(awake) = &mut self.awake {
@@ -232,7 +246,7 @@ impl Place {
 impl State {
     /// The place of a SKU, read from the view when it is not here.
     pub(super) fn place(&mut self, sku: SkuIndex) -> &mut Place {
-        place_in(&mut self.places, &self.shared, sku)
+        self.places.of(self.shared.store.view(), sku)
     }
 
     /// Lets the queues of all SKUs that may go on do so. Every handler ends with it.
@@ -252,7 +266,7 @@ impl State {
     /// One step of one SKU's queue; whether there may be another.
     fn step(&mut self, sku: SkuIndex) -> bool {
         let hand_over = self.shared.tuning.hand_over_rows;
-        let place = place_in(&mut self.places, &self.shared, sku);
+        let place = self.places.of(self.shared.store.view(), sku);
         let Some(waiting) = place.queue.pop_front() else {
             return false;
         };
@@ -282,7 +296,7 @@ impl State {
 
     /// Decides rows in place; see [`Place::decide`].
     pub(super) fn decide_here(&mut self, sku: SkuIndex, ticket: &Arc<Ticket>, rows: &mut Vec<Prepared>) {
-        let place = place_in(&mut self.places, &self.shared, sku);
+        let place = self.places.of(self.shared.store.view(), sku);
         if !place.decide(&self.desk, &mut self.draft, self.number, ticket, rows) {
             self.lost.push(sku);
         }
@@ -401,25 +415,4 @@ impl State {
             }
         }
     }
-}
-
-/// The place of a SKU among its warehouse's.
-pub(super) fn place_in<'p>(
-    places: &'p mut HashMap<SkuIndex, Box<Place>, foldhash::fast::FixedState>,
-    shared: &Shared,
-    sku: SkuIndex,
-) -> &'p mut Place {
-    places.entry(sku).or_insert_with(|| {
-        Box::new(Place {
-            copy: Copy::Here(shared.store.view().stock(sku)),
-            queue: VecDeque::new(),
-            awake: None,
-            touched: 0,
-            in_flight: 0,
-            suspect: None,
-            heat: 0,
-            idle_s: 0,
-            last_error: String::new(),
-        })
-    })
 }

@@ -10,7 +10,7 @@ use super::super::desk::{Prepared, VoidOf, matched_of};
 use super::super::draft::SkuFact;
 use super::super::shared::Sources;
 use super::ops::{Operation, Work};
-use super::place::{Copy, place_in};
+use super::place::Copy;
 use super::sift::{NEAR, Sifted};
 use super::{InFlight, State};
 use crate::domain::event::{Event, Origin, What};
@@ -114,7 +114,7 @@ impl State {
             return;
         }
         let tuning = self.shared.tuning;
-        let place = place_in(&mut self.places, &self.shared, sku);
+        let place = self.places.of(self.shared.store.view(), sku);
         if place.queue.is_empty() {
             place.bring_for(self.rows.len(), tuning.hand_over_rows);
         }

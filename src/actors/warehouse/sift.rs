@@ -74,13 +74,13 @@ impl State {
         let places = rows.filter_map(|(ticket, row)| {
             let (sku, event) = (ticket.sku(row), ticket.event(row));
             plain += u64::from(event.lot.is_none() && !matches!(event.what, What::Void { .. }));
-            let place = self.places.get(&sku);
+            let place = self.places.get(sku);
             if place.is_none() {
                 elsewhere.push(sku);
             }
             place
         });
-        let places: Vec<&Place> = places.map(|place| &**place).collect();
+        let places: Vec<&Place> = places.collect();
         let seen = places.iter().fold(plain, |seen, place| seen ^ place.glance());
         let entries = places.iter().filter_map(|place| place.newest());
         std::hint::black_box(entries.fold(seen, |seen, newest| seen ^ newest.0 as u64));

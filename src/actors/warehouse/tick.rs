@@ -51,26 +51,19 @@ impl State {
         }
     }
 
-    /// Once a second: what has had nothing to do for long falls asleep, and copies at rest beyond the limit are dropped.
+    /// Once a second: what has had nothing to do for long falls asleep, and copies that nobody has asked for are dropped.
     fn on_second(&mut self) {
         let idle_s = self.shared.tuning.idle_sleep_s;
         let mut sleepy = Vec::new();
-        for (sku, place) in &mut self.places {
+        for (sku, place) in self.places.iter_mut() {
             place.heat /= 2;
             place.idle_s = place.idle_s.saturating_add(1);
             if place.idle_s >= idle_s && place.queue.is_empty() && place.has_idle_actor() {
-                sleepy.push(*sku);
+                sleepy.push(sku);
             }
         }
         sleepy.into_iter().for_each(|sku| self.fall_asleep(sku));
-        let crowded = self.places.len() > self.shared.tuning.copies_max;
-        let durable = self.durable;
-        self.places
-            .retain(|_, place| !place.at_rest(durable) || (!crowded && place.idle_s < KEEP_IDLE_S));
-        // The table of a busy hour is not kept for the quiet ones.
-        if self.places.len() * 8 < self.places.capacity() {
-            self.places.shrink_to_fit();
-        }
+        self.places.let_go_idle(KEEP_IDLE_S, self.durable);
         self.note_told();
     }
 
@@ -130,7 +123,7 @@ impl State {
             return;
         }
         let stock = self.shared.store.view().stock(sku);
-        let Some(place) = self.places.get_mut(&sku) else { return };
+        let Some(place) = self.places.get_mut(sku) else { return };
         place.copy = Copy::Here(stock);
         // What is durable is no longer in flight, even when its answer still waits for the other warehouse of a transfer.
         let in_flight = &self.in_flight;

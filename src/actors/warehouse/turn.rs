@@ -67,14 +67,14 @@ impl State {
     /// Queues the SKUs that a turn touches, and all whose newest facts the view may not have yet.
     fn turn_those(&mut self, turn: Turn, also: impl Fn(u64) -> bool) {
         let (turning, places, durable) = (&mut self.turning, &self.places, self.durable);
-        let ahead = |sku| places.get(&sku).is_some_and(|place| !place.at_rest(durable));
+        let ahead = |sku| places.get(sku).is_some_and(|place| !place.at_rest(durable));
         self.shared.store.view().each_sku(&self.desk.warehouse, |sku, stock, seq| {
             if turn.touches(stock) && also(seq) && !ahead(sku) {
                 turning.push_back((sku, turn));
             }
         });
-        let ahead = places.keys().filter(|sku| ahead(**sku));
-        turning.extend(ahead.map(|sku| (*sku, turn)));
+        let ahead = places.iter().filter(|(_, place)| !place.at_rest(durable));
+        turning.extend(ahead.map(|(sku, _)| (sku, turn)));
     }
 
     /// SKUs that have said nothing since the warehouse's newest fact, when it is not known that all were told of that.
