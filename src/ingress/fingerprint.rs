@@ -4,7 +4,6 @@
 //! order of fields or another (equal) offset. Attributes that brokers add on the way (trace, partition, extensions) are left out.
 //! Hashing the row's bytes was rejected for that reason.
 
-use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::domain::event::{Event, Inside, LotRef, ReturnTo, What};
@@ -12,8 +11,8 @@ use crate::domain::event::{Event, Inside, LotRef, ReturnTo, What};
 /// Collects fields into one buffer; each text is preceded by its length, so that no two contents read alike.
 pub(super) struct Canon<'b>(pub(super) &'b mut Scratch);
 
-/// Where fields are collected, event after event; those of a usual one need no room of their own.
-pub(super) type Scratch = SmallVec<[u8; 192]>;
+/// Where fields are collected, event after event.
+pub(super) type Scratch = Vec<u8>;
 
 impl Canon<'_> {
     fn number(&mut self, n: i64) {
