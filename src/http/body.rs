@@ -27,6 +27,8 @@ use crate::ingress::suggest;
 
 /// The whole body may take this many times as long as one piece of it: a sender of one byte now and then is not served.
 const WHOLE_BODY_FACTOR: u32 = 6;
+/// Bodies up to this come in one piece with their head, usually.
+const SHORT_BYTES: usize = 4 * 1024;
 /// Bodies beyond this are inflated off the runtime's threads.
 const INLINE_INFLATE_BYTES: usize = 64 * 1024;
 /// As many times as long is a batch, about, when it is unpacked.
@@ -97,23 +99,26 @@ async fn inflated(door: &Door, raw: Bytes, encoding: Option<Encoding>, permit: &
     Ok(out?.into())
 }
 
-/// The next piece of a body, within the time for one and for all. A timer is set only for what has not come with the head: it is
+/// The next piece of a body, within the time for one and for all. For a `short` one no timer is set when it has come with its head: then it is
 /// handed over within the connection's turn (`Eager`), by the second look at the latest.
 async fn frame_in_time(
     body: &mut Body,
+    short: bool,
     end: Instant,
     within: Duration,
 ) -> Result<Option<Result<Frame<Bytes>, axum::Error>>, Elapsed> {
-    for look in 0..2 {
-        let here = poll_fn(|cx| match Pin::new(&mut *body).poll_frame(cx) {
-            Poll::Ready(frame) => Poll::Ready(Some(frame)),
-            Poll::Pending => Poll::Ready(None),
-        });
-        if let Some(frame) = here.await {
-            return Ok(frame);
-        }
-        if look == 0 {
-            again().await;
+    if short {
+        for look in 0..2 {
+            let here = poll_fn(|cx| match Pin::new(&mut *body).poll_frame(cx) {
+                Poll::Ready(frame) => Poll::Ready(Some(frame)),
+                Poll::Pending => Poll::Ready(None),
+            });
+            if let Some(frame) = here.await {
+                return Ok(frame);
+            }
+            if look == 0 {
+                again().await;
+            }
         }
     }
     timeout_at(end.min(Instant::now() + within), body.frame()).await
@@ -141,10 +146,11 @@ async fn read_raw(door: &Door, headers: &HeaderMap, mut body: Body, permit: &mut
     let mut taken = announced.unwrap_or_default();
     permit.take_bytes(taken)?;
     let end = Instant::now() + door.options.body_timeout * WHOLE_BODY_FACTOR;
+    let short = announced.is_some_and(|n| n <= SHORT_BYTES);
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     loop {
-        let frame = match frame_in_time(&mut body, end, door.options.body_timeout).await {
+        let frame = match frame_in_time(&mut body, short, end, door.options.body_timeout).await {
             Err(_) => {
                 let detail = "the rest of the body did not arrive in time; nothing of it was taken: send it again";
                 return Err(Problem::new(Code::TooSlow, detail));
