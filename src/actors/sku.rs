@@ -60,7 +60,8 @@ pub struct Args {
 }
 
 /// Where the copy of an awake SKU lies: whose it is at a time is told by the order of messages, never by who locks first.
-pub type Slot = Arc<Mutex<Option<Stock>>>;
+/// Behind a pointer, since it lies with the warehouse for nearly all of the time.
+pub type Slot = Arc<Mutex<Option<Box<Stock>>>>;
 
 /// See the module.
 pub struct Sku;
@@ -95,12 +96,12 @@ impl Actor for Sku {
 impl Args {
     fn on_work(&mut self, ticket: &Arc<Ticket>, rows: Vec<Prepared>) {
         let mut draft = Draft::new(self.desk.warehouse.clone());
-        let mut stock = self.copy.lock().take();
+        let mut stock = self.copy.lock().take().map(|stock| *stock);
         for prepared in rows {
             self.deciding.store(prepared.id, Ordering::Release);
             self.desk.decide(&mut stock, ticket, &prepared, &mut draft);
         }
-        *self.copy.lock() = stock;
+        *self.copy.lock() = stock.map(Box::new);
         doom::may_die("sku");
         draft.send_of_sku(&self.desk.shared, self.epoch, self.index, self.warehouse.clone());
         doom::may_die("sku_sent");
@@ -112,7 +113,7 @@ impl Args {
         let returned = warehouse::Msg::Returned {
             sku: self.index,
             epoch: self.epoch,
-            stock: self.copy.lock().take().map(Box::new),
+            stock: self.copy.lock().take(),
         };
         // A warehouse that has died takes its SKUs with it.
         let _ = self.warehouse.cast(returned);

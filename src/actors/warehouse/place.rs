@@ -184,7 +184,7 @@ impl Place {
             && (self.has_idle_actor() || planted::is(Bug::LentWhileBusy))
             && let Some(awake) = &self.awake
         {
-            self.copy = Copy::Here(awake.copy.lock().take());
+            self.copy = Copy::Here(awake.copy.lock().take().map(|stock| *stock));
         }
     }
 
@@ -198,7 +198,7 @@ impl Place {
         if !self.hands_over(rows, hand_over_rows) {
             self.fetch();
         } else if let (Copy::Here(stock), Some(awake)) = (&mut self.copy, &self.awake) {
-            *awake.copy.lock() = stock.take();
+            *awake.copy.lock() = stock.take().map(Box::new);
             self.copy = Copy::Awake;
         }
     }
@@ -382,7 +382,7 @@ impl State {
         let (deciding, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let place = self.place(sku);
         let Copy::Here(stock) = &mut place.copy else { return };
-        let copy = Arc::new(Mutex::new(stock.take()));
+        let copy = Arc::new(Mutex::new(stock.take().map(Box::new)));
         let args = sku::Args {
             desk,
             sku: id,
@@ -411,7 +411,7 @@ impl State {
             // It goes on asleep, as before.
             Err(error) => {
                 tracing::error!(%error, "a SKU could not be given an actor");
-                self.place(sku).copy = Copy::Here(copy.lock().take());
+                self.place(sku).copy = Copy::Here(copy.lock().take().map(|stock| *stock));
             }
         }
     }
