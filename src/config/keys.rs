@@ -302,7 +302,7 @@ pub const KEYS: &[Key] = &[
         "actors.copies_max",
         int(1, 10_000_000),
         "SKUs",
-        "131_072",
+        "32_768",
         false,
         "The most SKUs of a warehouse whose states it keeps at hand (about 700 bytes each) when all about them is durable; past it the next event of one reads it anew.",
     ),

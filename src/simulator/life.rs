@@ -34,7 +34,7 @@ impl Setup {
         let appends = [1, 2, 8_192][(seed % 3) as usize];
         let awake = [1, 4, 20_000][(seed / 3 % 3) as usize];
         let hand_over = [1, 1, 8][(seed / 27 % 3) as usize];
-        let copies = [131_072, 1, 4][(seed / 81 % 3) as usize];
+        let copies = [32_768, 1, 4][(seed / 81 % 3) as usize];
         let of = |key: &'static str, value: u64| (key, Some(value.to_string()));
         let flags = [
             of("actors.idle_sleep_s", 1),
