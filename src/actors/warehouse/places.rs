@@ -2,7 +2,7 @@
 //! something comes for them.
 //!
 //! More than `copies_max` of them are let go in the order in which they came, a few with each message, as soon as the view has all that they say. To look
-//! at all of them once a second was rejected: a warehouse that a million SKUs are sold from had hundreds of thousands by then, and stood still for a tenth of a second; and what is
+//! at all of them once a second was rejected: a warehouse that a million SKUs are sold from had hundreds of thousands by then, and stood still for some 60 ms; and what is
 //! let go soon is let go while the processor still has it near, and so is the memory that the next one gets.
 
 use std::collections::hash_map::Entry;
