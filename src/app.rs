@@ -21,13 +21,15 @@ use crate::config::{Config, Invalid, KeepIds};
 use crate::domain::stock::{self, Limits, Policy};
 use crate::domain::units::{Id, Time};
 use crate::domain::warehouse::{Channel, Warehouse};
-use crate::http::{self, HttpOptions};
+use crate::http::{self, Entrance, HttpOptions};
 use crate::ingress::admission::Valve;
 use crate::kafka::Kafka;
+use crate::storage::opening::Opening;
 use crate::storage::store::{OpenError, Options, Store};
 use crate::{host, metrics, systemd, telemetry};
 
 pub mod broker;
+mod start;
 #[cfg(test)]
 mod tests;
 
@@ -74,8 +76,8 @@ pub enum Failure {
 /// Where a new configuration comes from on SIGHUP.
 pub type Reload = Box<dyn Fn() -> Result<Config, Box<Invalid>> + Send + Sync>;
 
-/// Runs the node until it is told to stop. Prints the address that it listens on, and writes it to `address` in the data
-/// directory, once it takes work.
+/// Runs the node until it is told to stop. It answers from the first moment on, if only that it starts. Prints the address that it
+/// listens on, and writes it to `address` in the data directory, once it takes work.
 ///
 /// `leave`: ends the node as a signal would, when it is done.
 pub async fn run(config: Config, reload: Reload, leave: impl Future<Output = ()>) -> Result<(), Failure> {
@@ -91,9 +93,11 @@ pub async fn run(config: Config, reload: Reload, leave: impl Future<Output = ()>
         address: config.http.listen,
         source,
     })?;
-    systemd::status("reading the journal");
-    let house = House::open(&config, stock::decide).await?;
+    let opening = Arc::new(Opening::default());
+    let entrance = Entrance::new(&config.node.name, http_limits(&config), opening.clone());
     let (stop, stopping) = watch::channel(false);
+    let server = tokio::spawn(http::serve(listener, entrance.clone(), stopping.clone()));
+    let house = start::told(&opening, House::open(&config, &opening, stock::decide, judge)).await?;
     let prometheus = Arc::new(prometheus);
     let valve = Valve::new(
         config.http.max_inflight_events as usize,
@@ -105,8 +109,7 @@ pub async fn run(config: Config, reload: Reload, leave: impl Future<Output = ()>
         kafka: kafka.as_ref().map(Kafka::gauges),
         prometheus: prometheus.clone(),
     };
-    let options = http_options(&config, valve, said);
-    let server = tokio::spawn(http::serve(listener, house.node.clone(), options, stopping));
+    entrance.open(house.node.clone(), http_options(&config, valve, said), stopping);
     announce(&config.node.data_dir, address)?;
     metrics::started(started.elapsed());
     systemd::ready("taking events");
@@ -249,14 +252,11 @@ impl std::ops::Deref for House {
 }
 
 impl House {
-    /// Opens the store and starts the tree on it. `decide` is `stock::decide`, or a test's own.
-    pub async fn open(config: &Config, decide: Decide) -> Result<House, Failure> {
-        House::open_judging(config, decide, judge).await
-    }
-
-    /// As [`House::open`]; `judge` decides commands about reservations.
-    pub async fn open_judging(config: &Config, decide: Decide, judge: Judge) -> Result<House, Failure> {
-        let (directory, options) = (config.node.data_dir.clone(), store_options(config));
+    /// Opens the store and starts the tree on it; how far it is can be seen in `opening`. `decide` is `stock::decide` and `judge`,
+    /// which decides commands about reservations, the warehouse's, or a test's own.
+    pub async fn open(config: &Config, opening: &Arc<Opening>, decide: Decide, judge: Judge) -> Result<House, Failure> {
+        let (directory, mut options) = (config.node.data_dir.clone(), store_options(config));
+        options.opening = opening.clone();
         let store = host::blocking(move || Store::open(&directory, options));
         let store = store.await.map_err(|error| Failure::Broken(error.to_string()))??;
         let newest = store.newest_recorded().map_err(|error| Failure::Broken(error.to_string()))?;
@@ -419,15 +419,20 @@ fn http_options(config: &Config, valve: Valve, said: Said) -> HttpOptions {
         })
     };
     HttpOptions {
-        max_body_bytes: config.http.max_body_bytes as usize,
         max_rows: config.http.max_rows as usize,
+        valve,
+        metrics: Arc::new(metrics),
+        others: Arc::new(others),
+    }
+}
+
+fn http_limits(config: &Config) -> http::Limits {
+    http::Limits {
+        max_body_bytes: config.http.max_body_bytes as usize,
         header_timeout: Duration::from_millis(config.http.header_timeout_ms),
         body_timeout: Duration::from_millis(config.http.body_timeout_ms),
         idle_timeout: Duration::from_millis(config.http.idle_timeout_ms),
         max_connections: config.http.max_connections as usize,
-        valve,
         finish_within: FINISH_WITHIN,
-        metrics: Arc::new(metrics),
-        others: Arc::new(others),
     }
 }

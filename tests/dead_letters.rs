@@ -21,7 +21,7 @@ use shelfd::domain::refusal::Refusal;
 use shelfd::domain::reservation::{BasketDecision, Reservation, Stocks};
 use shelfd::domain::stock::{self, Context, Decision, Stock, Voided};
 use shelfd::domain::warehouse::Warehouse;
-use shelfd::http::{HttpOptions, serve};
+use shelfd::http::{Entrance, HttpOptions, Limits, serve};
 use shelfd::ingress::admission::Valve;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -68,28 +68,32 @@ impl Defective {
             .flag("the test", "node.data_dir", Some(data.display().to_string()))
             .load()
             .expect("the embedded defaults are valid");
-        let runtime = Runtime::new().expect("a runtime");
+        let (runtime, opening) = (Runtime::new().expect("a runtime"), Arc::default());
         let (house, listener) = runtime.block_on(async {
-            let house = House::open_judging(&config, defective, defective_in_baskets)
+            let house = House::open(&config, &opening, defective, defective_in_baskets)
                 .await
                 .expect("the store opens");
             (house, TcpListener::bind("127.0.0.1:0").await.expect("a free port"))
         });
         let address = listener.local_addr().expect("an address").to_string();
         let (stop, stopping) = watch::channel(false);
-        let options = HttpOptions {
+        let limits = Limits {
             max_body_bytes: 1 << 20,
-            max_rows: 100,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             max_connections: 100,
+            finish_within: Duration::from_secs(5),
+        };
+        let options = HttpOptions {
+            max_rows: 100,
             valve: Valve::new(1_000, 1 << 22),
             others: Arc::new(|| serde_json::Value::Null),
-            finish_within: Duration::from_secs(5),
             metrics: Arc::new(String::new),
         };
-        runtime.spawn(serve(listener, house.node.clone(), options, stopping));
+        let entrance = Entrance::new("defective", limits, opening);
+        entrance.open(house.node.clone(), options, stopping.clone());
+        runtime.spawn(serve(listener, entrance, stopping));
         Defective {
             runtime,
             house,

@@ -1,15 +1,18 @@
 //! Starts that must fail do so at once, with what is wrong, where, and what to do, and harm nothing; a disk that is nearly
 //! full refuses what is new, and goes on answering.
 
-use std::fs;
-use std::net::TcpStream;
-use std::path::Path;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::harness::events::event;
-use crate::harness::node::{Node, Ran, shelfd};
+use crate::harness::node::{Node, Ran, shelfd, wait_until};
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 use shelfd::storage::store::FORMAT;
 use tempfile::TempDir;
 
@@ -255,6 +258,94 @@ fn a_crowd_that_comes_at_once_waits_in_the_queue_and_is_not_dropped() {
     let lost = waiting.iter().filter(|stream| stream.is_err()).count();
     assert_eq!(lost, 0, "of {crowd} handshakes, after {:?}", begun.elapsed());
     node.get("/livez").expect_status(200);
+}
+
+/// One more answer over a connection that stays open: its status, its head and its body.
+#[track_caller]
+fn asked(stream: &mut BufReader<TcpStream>, request: &str) -> (u16, String, Value) {
+    let head = format!("{request} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n");
+    stream.get_mut().write_all(head.as_bytes()).expect("the connection is open");
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert!(
+            stream.read_line(&mut head).expect("an answer") > 0,
+            "the connection was closed: {head}"
+        );
+    }
+    let head = head.to_ascii_lowercase();
+    let field = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let length = field("content-length:").and_then(|n| n.parse().ok()).expect("a length");
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).expect("the whole body");
+    let status = head.get(9..12).and_then(|status| status.parse().ok()).expect("a status");
+    (status, head, serde_json::from_slice(&body).expect("JSON"))
+}
+
+/// A store whose file can be opened only when the test lets it: a pipe stands in its place meanwhile.
+struct Held {
+    dir: TempDir,
+    gate: PathBuf,
+}
+
+impl Held {
+    fn new() -> Held {
+        let dir = store();
+        let (file, gate) = (dir.path().join("store.redb"), dir.path().join("gate"));
+        fs::rename(&file, dir.path().join("real")).expect("a name");
+        let made = Command::new("mkfifo").arg(&gate).status().expect("mkfifo runs");
+        assert!(made.success(), "a pipe");
+        fs::hard_link(&gate, &file).expect("a second name of the pipe");
+        Held { dir, gate }
+    }
+
+    /// Puts the store back, and lets go whoever waits to open it.
+    fn let_go(&self) {
+        fs::rename(self.dir.path().join("real"), self.dir.path().join("store.redb")).expect("a name");
+        drop(
+            File::options()
+                .write(true)
+                .open(&self.gate)
+                .expect("somebody waits at its other end"),
+        );
+    }
+}
+
+#[test]
+fn a_node_that_is_starting_says_so_and_goes_on_with_the_same_connection() {
+    let held = Held::new();
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let address = port.expect("a free port").to_string();
+    let builder = Node::builder().data(held.dir.path()).arg("--listen").arg(&address);
+    let starting = thread::spawn(move || builder.start());
+    let mut stream = None;
+    wait_until("the port to be open", || {
+        stream = TcpStream::connect(&address).ok();
+        stream.is_some()
+    });
+    let mut stream = BufReader::new(stream.expect("a connection"));
+    let (status, head, ready) = asked(&mut stream, "GET /readyz");
+    assert_eq!((status, &ready["status"]), (503, &json!("starting")), "{ready}");
+    assert!(head.contains("retry-after: 1"), "{head}");
+    assert_eq!(ready["start"]["stage"], "file", "{ready}");
+    let (status, _, alive) = asked(&mut stream, "GET /livez");
+    assert_eq!((status, &alive["status"]), (200, &json!("alive")));
+    let (status, head, problem) = asked(&mut stream, "GET /v1/warehouses/main/skus/milk");
+    assert_eq!((status, &problem["code"]), (503, &json!("starting")), "{problem}");
+    assert!(head.contains("retry-after: 1") && head.contains("problem+json"), "{head}");
+    let (status, _, about) = asked(&mut stream, "GET /v1/status");
+    assert_eq!((status, &about["state"]), (200, &json!("starting")), "{about}");
+    let told = shelfd()
+        .args(["status", "--url", &format!("http://{address}")])
+        .output()
+        .expect("it runs");
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.contains("starting") && told.contains("file"), "{told}");
+    held.let_go();
+    wait_until("the node to be ready", || asked(&mut stream, "GET /readyz").0 == 200);
+    let (status, _, milk) = asked(&mut stream, "GET /v1/warehouses/main/skus/milk");
+    assert_eq!((status, &milk["accounts"]["sellable"]), (200, &json!(5)), "{milk}");
+    let mut node = starting.join().expect("it started");
+    assert!(node.terminate().success());
 }
 
 #[test]

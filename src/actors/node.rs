@@ -76,11 +76,9 @@ pub enum Setting {
     },
 }
 
-/// Whether the node takes work.
+/// Whether a node that has started takes work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Readiness {
-    /// Reading its journal.
-    Starting,
     /// Takes everything.
     Ready,
     /// Reads only; the text says why.

@@ -15,7 +15,6 @@ use crate::storage::ahead::Ahead;
 pub fn status(router: &Router, about: &About, readiness: &Readiness, inflight: u32) -> Value {
     let shared = &router.shared;
     let (state, reason) = match readiness {
-        Readiness::Starting => ("starting", None),
         Readiness::Ready => ("ready", None),
         Readiness::Degraded(why) => ("degraded", Some(why.clone())),
         Readiness::Stopping => ("stopping", None),

@@ -61,7 +61,7 @@ pub async fn read_in_turn(door: &Door, headers: &HeaderMap, body: Body, permit: 
     let encoding = encoding(headers)?;
     // What is packed is as much work as what comes out of it.
     let grows = if encoding.is_some() { USUAL_GROWTH } else { 1 };
-    let fits = announced(headers)?.filter(|n| *n <= door.options.max_body_bytes);
+    let fits = announced(headers)?.filter(|n| *n <= door.limits.max_body_bytes);
     permit.expects(fits.unwrap_or_default().saturating_mul(grows))?;
     let raw = read_raw(door, headers, body, permit).await?;
     permit.turn(raw.len() * grows).await?;
@@ -83,7 +83,7 @@ fn announced(headers: &HeaderMap) -> Answer<Option<usize>> {
 
 async fn inflated(door: &Door, raw: Bytes, encoding: Option<Encoding>, permit: &mut Permit) -> Answer<Bytes> {
     let Some(encoding) = encoding else { return Ok(raw) };
-    let limit = door.options.max_body_bytes;
+    let limit = door.limits.max_body_bytes;
     if raw.len() <= INLINE_INFLATE_BYTES {
         return Ok(inflate(&raw, encoding, limit, |n| permit.take_bytes(n))?.into());
     }
@@ -108,49 +108,37 @@ async fn frame_in_time(
     within: Duration,
 ) -> Result<Option<Result<Frame<Bytes>, axum::Error>>, Elapsed> {
     if short {
-        for look in 0..2 {
-            let here = poll_fn(|cx| match Pin::new(&mut *body).poll_frame(cx) {
-                Poll::Ready(frame) => Poll::Ready(Some(frame)),
-                Poll::Pending => Poll::Ready(None),
-            });
-            if let Some(frame) = here.await {
-                return Ok(frame);
+        let mut looked = false;
+        let here = poll_fn(|cx| match Pin::new(&mut *body).poll_frame(cx) {
+            Poll::Ready(frame) => Poll::Ready(Some(frame)),
+            Poll::Pending if looked => Poll::Ready(None),
+            Poll::Pending => {
+                looked = true;
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
-            if look == 0 {
-                again().await;
-            }
+        });
+        if let Some(frame) = here.await {
+            return Ok(frame);
         }
     }
     timeout_at(end.min(Instant::now() + within), body.frame()).await
 }
 
-/// Lets the connection look once more for what has come, in the same turn.
-async fn again() {
-    let mut looked = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut looked, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
-}
-
 async fn read_raw(door: &Door, headers: &HeaderMap, mut body: Body, permit: &mut Permit) -> Answer<Bytes> {
-    let limit = door.options.max_body_bytes;
+    let limit = door.limits.max_body_bytes;
     let announced = announced(headers)?;
     if announced.is_some_and(|n| n > limit) {
         return Err(too_large(limit).into());
     }
     let mut taken = announced.unwrap_or_default();
     permit.take_bytes(taken)?;
-    let end = Instant::now() + door.options.body_timeout * WHOLE_BODY_FACTOR;
+    let end = Instant::now() + door.limits.body_timeout * WHOLE_BODY_FACTOR;
     let short = announced.is_some_and(|n| n <= SHORT_BYTES);
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     loop {
-        let frame = match frame_in_time(&mut body, short, end, door.options.body_timeout).await {
+        let frame = match frame_in_time(&mut body, short, end, door.limits.body_timeout).await {
             Err(_) => {
                 let detail = "the rest of the body did not arrive in time; nothing of it was taken: send it again";
                 return Err(Problem::new(Code::TooSlow, detail));

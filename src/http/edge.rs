@@ -17,9 +17,9 @@ use tower::ServiceExt;
 
 use super::Door;
 use super::counts::count;
+use super::entrance::Entrance;
 use super::error::Problem;
 use super::straight::Page;
-use crate::actors::node::Node;
 use crate::domain::refusal::Code;
 
 /// The longest path with its query, in bytes.
@@ -120,7 +120,7 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
 }
 
 /// Whether the head is within its limits, and the node can answer at all.
-fn gate(request: &Request<Body>, node: &Node) -> Result<(), Problem> {
+fn gate(request: &Request<Body>, front: Option<&Front>) -> Result<(), Problem> {
     let uri = request.uri().path_and_query().map_or(0, |pq| pq.as_str().len());
     if uri > MAX_URI_BYTES {
         let detail = format!("the path with its query is {uri} bytes; at most {MAX_URI_BYTES} are read");
@@ -138,7 +138,7 @@ fn gate(request: &Request<Body>, node: &Node) -> Result<(), Problem> {
     let path = request.uri().path();
     if path.starts_with("/v1/") && path != "/v1/status" {
         acceptable(request.headers())?;
-        if node.is_stopping() {
+        if front.is_some_and(|front| front.door.node.is_stopping()) {
             return Err(Problem::new(
                 Code::Stopping,
                 "the node is stopping; send it again when it is back",
@@ -239,22 +239,26 @@ pub(super) async fn name_route(request: Request<Body>, next: axum::middleware::N
     response
 }
 
-/// What every connection shares: the pages, and the node behind them.
+/// The pages, and the node behind them.
 pub(super) struct Front {
     pub(super) router: Router,
     pub(super) door: Door,
 }
 
 /// Answers one request: never an error, never a panic.
-pub(super) async fn answer(front: &Front, request: Request<Body>) -> Result<Response<Body>, Infallible> {
+pub(super) async fn answer(entrance: &Entrance, request: Request<Body>) -> Result<Response<Body>, Infallible> {
     let began = Instant::now();
     let id = request_id(request.headers());
     let trace = Trace::of(request.headers());
     let method = request.method().clone();
     let mut route = None;
-    let mut response = match gate(&request, &front.door.node) {
-        Err(problem) => problem.render(trace.id()),
-        Ok(()) => {
+    let front = entrance.front();
+    let mut response = match (gate(&request, front), front) {
+        (Err(problem), _) => problem.render(trace.id()),
+        (Ok(()), None) => entrance
+            .not_yet(&request)
+            .unwrap_or_else(|problem| problem.render(trace.id())),
+        (Ok(()), Some(front)) => {
             let page = Page::of(&request);
             route = page.as_ref().map(Page::route);
             let uri = request.uri().clone();

@@ -11,6 +11,11 @@ use super::error::Answer;
 use super::params::Params;
 use crate::actors::node::Readiness;
 
+/// The pages that answer from the first moment on.
+pub(super) const STATUS: &str = "/v1/status";
+pub(super) const LIVEZ: &str = "/livez";
+pub(super) const READYZ: &str = "/readyz";
+
 /// The node's health in figures: what `shelfd status` shows.
 #[utoipa::path(get, path = "/v1/status", tag = "node", responses((status = 200, description = "Node, journal, warehouses, actors", body = Object)))]
 pub(super) async fn status(State(door): State<Door>, uri: Uri) -> Answer<Json<Value>> {
@@ -26,7 +31,11 @@ pub(super) async fn status(State(door): State<Door>, uri: Uri) -> Answer<Json<Va
 #[utoipa::path(get, path = "/livez", tag = "node", responses((status = 200, description = "It does", body = Object)))]
 pub(super) async fn livez(uri: Uri) -> Answer<Json<Value>> {
     Params::read(uri.query(), &[])?;
-    Ok(Json(json!({"status": "alive"})))
+    Ok(Json(alive()))
+}
+
+pub(super) fn alive() -> Value {
+    json!({"status": "alive"})
 }
 
 /// Whether the node takes work.
@@ -41,7 +50,6 @@ pub(super) async fn readyz(State(door): State<Door>, uri: Uri) -> Answer<(Status
     };
     Ok(match door.node.readiness() {
         Readiness::Ready => (StatusCode::OK, Json(json!({"status": "ready"}))),
-        Readiness::Starting => no("starting", "the journal is being read"),
         Readiness::Stopping => no("stopping", "what was taken is being finished"),
         Readiness::Degraded(reason) => no("degraded", &reason),
     })

@@ -19,6 +19,7 @@ use utoipa_axum::routes;
 use xxhash_rust::xxh3::xxh3_64;
 
 use self::edge::Front;
+pub use self::entrance::Entrance;
 use crate::actors::node::Node;
 use crate::ingress::admission::Valve;
 
@@ -33,6 +34,7 @@ mod described;
 mod drift;
 mod eager;
 pub mod edge;
+mod entrance;
 pub mod error;
 mod events;
 #[cfg(any(test, fuzzing))]
@@ -105,13 +107,11 @@ pub const ROUTES: &[(&str, &str, &str)] = &[
     ("GET", "/metrics", "metrics in the Prometheus text format"),
 ];
 
-/// Limits and values of the server, handed over by the composition root.
-#[derive(Clone)]
-pub struct HttpOptions {
+/// What the server allows its callers, from the first moment on.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
     /// The largest body in bytes, as sent and inflated.
     pub max_body_bytes: usize,
-    /// The most events in one batch.
-    pub max_rows: usize,
     /// How long the first head of a connection may take.
     pub header_timeout: Duration,
     /// How long the next piece of a body may take; the whole body may take six times as long.
@@ -120,10 +120,17 @@ pub struct HttpOptions {
     pub idle_timeout: Duration,
     /// The most connections; further ones are closed at once with 503.
     pub max_connections: usize,
-    /// The valve, which other doors share.
-    pub valve: Valve,
     /// How long connections may finish what they have begun when the node stops.
     pub finish_within: Duration,
+}
+
+/// What the pages have beside the node, handed over by the composition root.
+#[derive(Clone)]
+pub struct HttpOptions {
+    /// The most events in one batch.
+    pub max_rows: usize,
+    /// The valve, which other doors share.
+    pub valve: Valve,
     /// All metrics as text.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// What other doors say of themselves, as members of the status.
@@ -144,7 +151,8 @@ impl std::ops::Deref for Door {
 /// What lies behind the door.
 pub struct Hall {
     node: Node,
-    options: Arc<HttpOptions>,
+    limits: Limits,
+    options: HttpOptions,
     valve: Valve,
     shutdown: watch::Receiver<bool>,
     document: Arc<str>,
@@ -210,7 +218,7 @@ pub fn document() -> Document {
     described().into_openapi()
 }
 
-fn front(node: Node, options: Arc<HttpOptions>, shutdown: watch::Receiver<bool>) -> Front {
+fn front(node: Node, limits: Limits, options: HttpOptions, shutdown: watch::Receiver<bool>) -> Front {
     let (routes, document) = described().split_for_parts();
     let document: Arc<str> = document.to_json().unwrap_or_default().into();
     let status = node.status();
@@ -224,6 +232,7 @@ fn front(node: Node, options: Arc<HttpOptions>, shutdown: watch::Receiver<bool>)
         node,
         store_tag: store_tag.into(),
         valve: options.valve.clone(),
+        limits,
         options,
         shutdown,
         document,
@@ -238,10 +247,10 @@ fn front(node: Node, options: Arc<HttpOptions>, shutdown: watch::Receiver<bool>)
     Front { router, door }
 }
 
-/// Serves the API on a listener until `shutdown` turns true; what was taken is finished, within the time limit.
-pub async fn serve(listener: TcpListener, node: Node, options: HttpOptions, shutdown: watch::Receiver<bool>) -> io::Result<()> {
-    let front = front(node, Arc::new(options.clone()), shutdown.clone());
-    server::run(listener, front, options, shutdown).await
+/// Serves whoever comes to a listener until `shutdown` turns true; what was taken is finished, within the time limit. Until the
+/// entrance is opened, callers are told that the node starts.
+pub async fn serve(listener: TcpListener, entrance: Entrance, shutdown: watch::Receiver<bool>) -> io::Result<()> {
+    server::run(listener, entrance, shutdown).await
 }
 
 #[cfg(test)]

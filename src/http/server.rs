@@ -20,10 +20,10 @@ use tokio::task::coop;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
 use super::eager::Eager;
-use super::edge::Front;
+use super::entrance::Entrance;
 use super::linger::{Leftovers, Lingering};
 use super::watched::{Activity, Inside, Watched};
-use super::{HttpOptions, edge};
+use super::{Limits, edge};
 
 /// HTTP/2 streams of one connection at once.
 const MAX_STREAMS: u32 = 256;
@@ -36,15 +36,10 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 const MAX_H2_HEAD_BYTES: u32 = 256 * 1024;
 
 /// Accepts until told to stop, then finishes what was taken, within the time limit.
-pub(super) async fn run(
-    listener: TcpListener,
-    front: Front,
-    options: HttpOptions,
-    mut shutdown: watch::Receiver<bool>,
-) -> io::Result<()> {
-    let places = places(options.max_connections);
+pub(super) async fn run(listener: TcpListener, entrance: Entrance, mut shutdown: watch::Receiver<bool>) -> io::Result<()> {
+    let limits = entrance.limits();
+    let places = places(limits.max_connections);
     let all = u32::try_from(places.available_permits()).unwrap_or(u32::MAX);
-    let (front, options) = (Arc::new(front), Arc::new(options));
     let builder = Arc::new(builder());
     loop {
         let accepted = tokio::select! {
@@ -67,11 +62,10 @@ pub(super) async fn run(
             continue;
         };
         let _ = stream.set_nodelay(true);
-        let (front, options, builder) = (front.clone(), options.clone(), builder.clone());
-        tokio::spawn(connection(stream, place, front, options, builder, shutdown.clone()));
+        tokio::spawn(connection(stream, place, entrance.clone(), builder.clone(), shutdown.clone()));
     }
     drop(listener);
-    if timeout(options.finish_within, places.acquire_many(all)).await.is_err() {
+    if timeout(limits.finish_within, places.acquire_many(all)).await.is_err() {
         tracing::warn!("connections were still open when the time to finish them was over; they are cut");
     }
     Ok(())
@@ -106,11 +100,11 @@ fn places(max_connections: usize) -> Arc<Semaphore> {
 /// The request, whose body is read to its end whatever becomes of it.
 fn lingering(
     request: hyper::Request<hyper::body::Incoming>,
-    options: &HttpOptions,
+    limits: &Limits,
     leftovers: &Arc<Leftovers>,
 ) -> hyper::Request<Body> {
     let (head, body) = request.into_parts();
-    let limits = (options.max_body_bytes, options.body_timeout);
+    let limits = (limits.max_body_bytes, limits.body_timeout);
     let body = Lingering::new(body, &head.headers, limits, leftovers);
     hyper::Request::from_parts(head, Body::new(body))
 }
@@ -222,33 +216,33 @@ fn builder() -> auto::Builder<TokioExecutor> {
 async fn connection(
     stream: TcpStream,
     place: OwnedSemaphorePermit,
-    front: Arc<Front>,
-    options: Arc<HttpOptions>,
+    entrance: Entrance,
     builder: Arc<auto::Builder<TokioExecutor>>,
     shutdown: watch::Receiver<bool>,
 ) {
     let open = metrics::gauge!("shelfd_http_connections");
     open.increment(1.0);
     let activity = Activity::begin();
+    let limits = entrance.limits();
     let io = TokioIo::new(Watched::new(stream, place, activity.clone()));
     let eager = Eager::new();
     let leftovers = Leftovers::new(eager.bell());
     let service = {
-        let (activity, options, leftovers) = (activity.clone(), options.clone(), leftovers.clone());
+        let (activity, leftovers) = (activity.clone(), leftovers.clone());
         // Counted for each connection: a count that all requests share would go from core to core with each of them.
-        let front = Arc::new(front);
+        let entrance = Arc::new(entrance);
         service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-            let (inside, front) = (Inside::new(&activity), front.clone());
-            let request = lingering(request, &options, &leftovers);
+            let (inside, entrance) = (Inside::new(&activity), entrance.clone());
+            let request = lingering(request, &limits, &leftovers);
             async move {
-                let answered = edge::answer(&front, request).await;
+                let answered = edge::answer(&entrance, request).await;
                 drop(inside);
                 answered
             }
         })
     };
     let mut serving = std::pin::pin!(builder.serve_connection(io, service));
-    let mut idle = Idle::new(&activity, (options.header_timeout, options.idle_timeout));
+    let mut idle = Idle::new(&activity, (limits.header_timeout, limits.idle_timeout));
     let mut stopping = false;
     let mut told = std::pin::pin!(told(shutdown));
     loop {

@@ -110,28 +110,27 @@ pub(super) async fn show(State(door): State<Door>, uri: Uri, segments: Segments<
 
 /// What is true now about one SKU: the page that is asked for most, so nothing is copied, counted or looked up twice on the way.
 pub(super) fn now(door: &Door, w: &str, s: &str) -> Answer {
+    if let Some(json) = shaped(door, w, s) {
+        return Ok(body::of_json(StatusCode::OK, json, "application/json"));
+    }
+    // Says what is not there. A SKU that has come meanwhile is there for good.
+    let warehouse = door.warehouse(w)?;
+    let (sku, _) = door.sku(&warehouse, s)?;
+    let json = shaped(door, warehouse.id.as_str(), sku.as_str());
+    let json = json.ok_or_else(|| Problem::new(Code::InternalError, "the SKU is known and cannot be shown; ask again"))?;
+    Ok(body::of_json(StatusCode::OK, json, "application/json"))
+}
+
+/// The SKU as JSON, shaped where it lies: a copy would be as long a look, and takes the recent book along.
+fn shaped(door: &Door, w: &str, s: &str) -> Option<Vec<u8>> {
     let (view, now) = (door.node.view(), door.node.now());
-    let known = view.with_warehouses(|all| {
+    view.with_warehouses(|all| {
         let warehouse = all.get(w)?;
         let index = view.keys().find(w, s)?;
-        // Shaped where it lies: a copy would be as long a look, and takes the recent book along.
         let shaped = view.read(index, |stock, seq| Some(shape::sku(warehouse, s, stock?, seq, now)))?;
         let mut json = Vec::with_capacity(USUAL_BYTES);
         // Numbers and texts: writing them into memory cannot fail.
         let _ = serde_json::to_writer(&mut json, &shaped);
-        Some(body::of_json(StatusCode::OK, json, "application/json"))
-    });
-    match known {
-        Some(answer) => Ok(answer),
-        None => Err(unknown(door, w, s)),
-    }
-}
-
-/// Why there is nothing to show of a SKU.
-fn unknown(door: &Door, w: &str, s: &str) -> Problem {
-    let looked = door.warehouse(w).and_then(|warehouse| door.sku(&warehouse, s).map(drop));
-    // It may have come since.
-    looked
-        .err()
-        .unwrap_or_else(|| Problem::new(Code::Overloaded, "the SKU has only just come into being; ask again"))
+        Some(json)
+    })
 }

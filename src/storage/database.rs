@@ -14,6 +14,7 @@ use crate::planted::{self, Bug};
 
 use super::append::CommitFailure;
 use super::backend::{Backend, Backends, Unsynced};
+use super::opening::Opening;
 use super::record::Row;
 use super::tables;
 
@@ -82,6 +83,8 @@ pub(crate) struct Handle {
     /// Files up to so many bytes are checked page by page whenever they are opened.
     check_bytes: u64,
     unsynced: Arc<Unsynced>,
+    /// Who waits for its file to be checked.
+    opening: Arc<Opening>,
     /// Told when a read has failed: redb then refuses everything until it is opened anew.
     failed: OnceLock<Box<dyn Fn(u64) + Send + Sync>>,
     /// How often it has been opened, and at which of these openings that was told last.
@@ -100,11 +103,17 @@ impl Handle {
             cache_bytes,
             check_bytes,
             unsynced: Arc::default(),
+            opening: Arc::default(),
             failed: OnceLock::new(),
             openings: AtomicU64::new(0),
             told: AtomicU64::new(0),
             rows: Mutex::new(Vec::new()),
         }
+    }
+
+    /// Tells these how far the checking of its file is.
+    pub(crate) fn telling(self, opening: Arc<Opening>) -> Handle {
+        Handle { opening, ..self }
     }
 
     /// Who is told of reads that failed, once for each opening, and of which; the first who says so.
@@ -127,8 +136,10 @@ impl Handle {
         let backend = Backend::again(&self.backends, &self.unsynced).map_err(redb::Error::Io)?;
         let checked = backend.len().map_err(redb::Error::Io)? <= self.check_bytes && !planted::is(Bug::PagesUnchecked);
         // redb asserts in debug builds where it answers `Corrupted` in release builds; a damaged file must not end the process.
+        let opening = Arc::clone(&self.opening);
         let opened = catch_unwind(AssertUnwindSafe(|| {
             Builder::new()
+                .set_repair_callback(move |repair| opening.checked(repair.progress()))
                 .set_cache_size(self.cache_bytes)
                 .set_check_integrity_on_open(checked)
                 .create_with_backend(backend)

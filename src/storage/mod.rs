@@ -21,6 +21,7 @@ pub mod keep;
 pub mod known;
 pub mod ledger;
 pub mod letter;
+pub mod opening;
 pub mod payload;
 mod position;
 pub mod recent;

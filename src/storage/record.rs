@@ -202,14 +202,22 @@ impl Row {
 
     /// All its facts from `from` on.
     pub(crate) fn stored_from(&self, from: u64) -> impl Iterator<Item = Result<Stored, Corrupt>> + '_ {
-        (from.max(self.header.first_seq)..self.end_seq()).filter_map(|seq| self.stored(seq))
+        self.decoded_from(from, decode_stored)
     }
 
     /// As [`Row::stored_from`], as much of them as is folded; see [`decode_for_fold`].
     pub(crate) fn for_fold_from(&self, from: u64) -> impl Iterator<Item = Result<Stored, Corrupt>> + '_ {
-        let first = self.header.first_seq;
-        let facts = self.facts.iter().zip(first..).filter(move |(_, seq)| *seq >= from);
-        facts.map(|((start, end), seq)| decode_for_fold(&self.bytes[*start as usize..*end as usize], seq))
+        self.decoded_from(from, decode_for_fold)
+    }
+
+    fn decoded_from(
+        &self,
+        from: u64,
+        decode: impl Fn(&[u8], u64) -> Result<Stored, Corrupt>,
+    ) -> impl Iterator<Item = Result<Stored, Corrupt>> {
+        let before = from.saturating_sub(self.header.first_seq) as usize;
+        let facts = self.facts.iter().zip(self.header.first_seq..).skip(before);
+        facts.map(move |((start, end), seq)| decode(&self.bytes[*start as usize..*end as usize], seq))
     }
 }
 

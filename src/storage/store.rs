@@ -28,6 +28,7 @@ use super::cursor::Cursors;
 use super::database::{Handle, parse};
 use super::journal::{self, JournalHandle};
 use super::keep::Keeper;
+use super::opening::{Opening, Stage};
 use super::remembered::{GENERATION_BITS, Lookup};
 use super::runs::Runs;
 use super::tables;
@@ -70,6 +71,8 @@ pub struct Options {
     pub check_bytes: u64,
     /// Free bytes of the disk below which [`Store::is_short_of_room`]; 0: none.
     pub reserve_bytes: u64,
+    /// Told how far the opening is.
+    pub opening: Arc<Opening>,
 }
 
 const DAY_MS: i64 = 86_400_000;
@@ -85,6 +88,7 @@ impl Default for Options {
             limits: journal::Limits::default(),
             check_bytes: 256 << 20,
             reserve_bytes: 0,
+            opening: Arc::default(),
         }
     }
 }
@@ -119,23 +123,27 @@ impl Shared {
     pub(crate) fn replay(&self, from: u64) -> Result<u64, ReadError> {
         let mut count = 0;
         let mut end = from.max(1);
+        let opening = &self.options.opening;
+        // A row that cannot be read is told of in its turn.
+        let last = self.database.last_seq().unwrap_or(0);
+        opening.begin(Stage::Journal, (last + 1).saturating_sub(end));
         // One thread reads and decodes, this one folds: a fact's place is its place in the journal.
         let read =
             |send: &mut dyn FnMut(Page) -> bool| self.read_all(from.max(1), &mut |(next, facts)| send(Page::Stored(next, facts)));
-        let described = |facts: Vec<Stored>| self.view.folded_all(facts);
         let help = |page| match page {
-            Page::Stored(next, facts) => Page::Described(next, described(facts)),
+            Page::Stored(next, facts) => Page::Described(next, self.view.folded_all(facts)),
             described => described,
         };
         workers::ahead(read, help, |page| {
             let (next, facts) = match page {
-                Page::Stored(next, facts) => (next, described(facts)),
+                Page::Stored(next, facts) => (next, self.view.folded_all(facts)),
                 Page::Described(next, facts) => (next, facts),
             };
             let many = facts.len() as u64;
             self.view.fold_all(facts, next - many);
             count += many;
             end = next;
+            opening.advance(many);
             Ok(())
         })?;
         self.view.set_durable(end - 1);

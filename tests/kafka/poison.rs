@@ -4,6 +4,8 @@
 //! The killer is real: a node with a planted defect, built here from the product's own parts, takes it from the broker; then the real
 //! binary goes on with its data, as after an upgrade.
 
+use std::sync::Arc;
+
 use rdkafka::producer::Producer;
 use serde_json::{Value, json};
 use shelfd::actors::warehouse::judge;
@@ -33,7 +35,7 @@ fn take_with_the_defect(data: &std::path::Path, broker: &Broker, topic: &str, me
     let settings = settings.load().expect("the embedded defaults are valid");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
-        let house = House::open_judging(&settings, defective, judge)
+        let house = House::open(&settings, &Arc::default(), defective, judge)
             .await
             .expect("the store opens");
         let options = Options {

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use parking_lot::Mutex;
-use redb::{Key, TableDefinition};
+use redb::{Key, ReadableTableMetadata, TableDefinition};
 
 use crate::domain::units::Id;
 use crate::storage::append::SkuIndex;
 use crate::storage::codec::{Corrupt, decode_dead_letter, decode_reservation, decode_stock, decode_warehouse};
 use crate::storage::cursor::Cursors;
 use crate::storage::database::{Handle, ReadError};
+use crate::storage::opening::Stage;
 use crate::storage::runs::Runs;
 use crate::storage::tables::{self, meta};
 use crate::storage::view::View;
@@ -47,6 +48,7 @@ impl Shared {
         shared.restore()?;
         let from = (snapshot_floor + 1).min(first_live << generation_bits).max(journal_floor);
         shared.replay(from)?;
+        shared.options.opening.begin(Stage::Open, 0);
         Ok(shared)
     }
 
@@ -81,6 +83,11 @@ impl Shared {
     /// The SKUs, on every core: there are by far the most of them.
     fn restore_stocks(&self) -> Result<(), ReadError> {
         let known = Mutex::new(Vec::new());
+        let opening = &self.options.opening;
+        let many = self
+            .database
+            .read(|transaction| Ok(transaction.open_table(tables::STOCK)?.len()?))?;
+        opening.begin(Stage::Snapshot, many);
         let read = |send: &mut dyn FnMut(_) -> Result<(), ReadError>| {
             let (mut number, mut of) = (0, Arc::<str>::from(""));
             let own = move |(warehouse, sku): (&str, &str)| {
@@ -96,7 +103,8 @@ impl Shared {
             })
         };
         workers::spread(read, |(number, page): (u32, Page<(Arc<str>, String)>)| {
-            let mut skus: Vec<(Id, SkuIndex)> = Vec::with_capacity(page.len());
+            let many = page.len();
+            let mut skus: Vec<(Id, SkuIndex)> = Vec::with_capacity(many);
             let mut runs = Vec::new();
             let mut of: Option<Arc<str>> = None;
             for (key, row) in page {
@@ -114,6 +122,7 @@ impl Shared {
                 runs.push((number, of, skus));
             }
             known.lock().extend(runs);
+            opening.advance(many as u64);
             Ok(())
         })?;
         let mut known = known.into_inner();

@@ -301,7 +301,7 @@ pub(crate) fn initialise(database: &Database, options: &Options) -> Result<(), r
 
 /// Opens what the factory makes, brings it up to date, and starts the journal.
 pub(super) fn with(backends: Backends, options: Options, path: &Path, lock: Option<File>) -> Result<Store, OpenError> {
-    let database = Handle::new(backends, options.cache_bytes, options.check_bytes);
+    let database = Handle::new(backends, options.cache_bytes, options.check_bytes).telling(Arc::clone(&options.opening));
     database.open().map_err(|error| OpenError::redb(path, error))?;
     if lock.is_none() {
         // Only a backend of a test can be empty here: the file of a directory is made whole before it has its name.
