@@ -278,7 +278,6 @@ impl House {
             limits: limits(config),
             sources: sources(config),
             tuning: tuning(config),
-            snapshot_every: Duration::from_secs(config.storage.snapshot_interval_s),
         };
         let tree = Tree::start(store, plan).await.map_err(Failure::Broken)?;
         let house = House { tree };
@@ -352,6 +351,7 @@ fn tuning(config: &Config) -> Tuning {
         copies_max: config.actors.copies_max as usize,
         audit_facts_per_s: config.audit.facts_per_s,
         audit_rest_ms: i64::from(config.audit.rest_s) * 1_000,
+        snapshot_every: Duration::from_secs(config.storage.snapshot_interval_s),
     }
 }
 

@@ -38,6 +38,8 @@ pub enum Bug {
     SnapshotTooNew,
     /// Snapshots: a pass says that it has saved all, and leaves the reservations out.
     SnapshotHalf,
+    /// View: an ended reservation whose row is written is dropped, and nothing says that there is a row.
+    EndedDropped,
     /// Warehouse: a lost copy is read from the view at once, ahead of what its predecessor sent.
     BarrierSkipped,
     /// Warehouse: a copy is let go though the view does not have all that it says yet.
@@ -103,6 +105,7 @@ impl Bug {
         Bug::IdsForgotten,
         Bug::SnapshotTooNew,
         Bug::SnapshotHalf,
+        Bug::EndedDropped,
         Bug::BarrierSkipped,
         Bug::LentWhileBusy,
         Bug::LetGoAhead,

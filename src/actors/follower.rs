@@ -19,8 +19,8 @@ use super::supervise::{FOLLOWERS, Restarts};
 use crate::doom;
 use crate::host;
 
-/// A step; whether there is more to do at once. Runs where it may block.
-pub type Step = Box<dyn FnMut(&Shared) -> Result<bool, String> + Send>;
+/// A step; how long the next one may wait: not at all while there is more to do. Runs where it may block.
+pub type Step = Box<dyn FnMut(&Shared) -> Result<Duration, String> + Send>;
 
 /// What a follower does.
 #[derive(Clone, Copy)]
@@ -29,8 +29,8 @@ pub struct Job {
     pub name: &'static str,
     /// Makes its step, anew for each successor.
     pub step: fn(&Shared) -> Step,
-    /// The wait after a step that had nothing more to do.
-    pub every: Duration,
+    /// The wait before the first step.
+    pub first: Duration,
 }
 
 /// "Look."
@@ -60,7 +60,7 @@ impl Actor for Follower {
 
     async fn pre_start(&self, myself: ActorRef<Look>, (shared, job): Self::Arguments) -> Result<Following, ActorProcessingErr> {
         // Not at once: a start has better things to do than to look back.
-        myself.send_after(job.every, || Look);
+        myself.send_after(job.first, || Look);
         let live = Some(Live {
             step: (job.step)(&shared),
             _sign: shared.steps.clone(),
@@ -71,16 +71,16 @@ impl Actor for Follower {
     async fn handle(&self, myself: ActorRef<Look>, _: Look, state: &mut Following) -> Result<(), ActorProcessingErr> {
         let Some(mut live) = state.live.take() else { return Ok(()) };
         let (shared, name) = (state.shared.clone(), state.job.name);
-        let (live, more) = host::blocking(move || {
-            let more = (live.step)(&shared);
+        let (live, wait) = host::blocking(move || {
+            let wait = (live.step)(&shared);
             doom::may_die(name);
-            (live, more)
+            (live, wait)
         })
         .await?;
         state.live = Some(live);
-        match more? {
-            true => myself.cast(Look)?,
-            false => drop(myself.send_after(state.job.every, || Look)),
+        match wait? {
+            Duration::ZERO => myself.cast(Look)?,
+            wait => drop(myself.send_after(wait, || Look)),
         }
         Ok(())
     }

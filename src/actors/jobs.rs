@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::follower::{Job, Step};
-use super::shared::Shared;
+use super::shared::{Shared, Tuning};
 use crate::storage::append::CommitFailure;
 use crate::storage::database::ReadError;
 use crate::storage::keep::{KeepError, Keeper};
@@ -15,48 +15,38 @@ use crate::storage::keep::{KeepError, Keeper};
 const AUDIT_EVERY: Duration = Duration::from_millis(100);
 /// Its steps in a second.
 const AUDITS_A_SECOND: u32 = 10;
+/// The longest that it is not looked at while it rests: a node with nothing to do is woken for as little as possible, and the clock may be
+/// set meanwhile.
+const AUDIT_RESTS: Duration = Duration::from_secs(10);
+const SEAL_EVERY: Duration = Duration::from_secs(1);
+const RETAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// Every follower but the forwarder, which has messages of its own; the auditor only when it is wanted.
-pub fn all(snapshot_every: Duration, audit: bool) -> Vec<Job> {
-    let auditor = Job {
-        name: "auditor",
-        step: auditor,
-        every: AUDIT_EVERY,
-    };
+pub fn all(tuning: &Tuning) -> Vec<Job> {
+    let job = |name, step, first| Job { name, step, first };
     let mut jobs = vec![
-        Job {
-            name: "sealer",
-            step: sealer,
-            every: Duration::from_secs(1),
-        },
-        Job {
-            name: "snapshots",
-            step: snapshots,
-            every: snapshot_every,
-        },
-        Job {
-            name: "retention",
-            step: retention,
-            every: Duration::from_secs(60),
-        },
+        job("sealer", sealer, SEAL_EVERY),
+        job("snapshots", snapshots, tuning.snapshot_every),
+        job("retention", retention, RETAIN_EVERY),
     ];
-    jobs.extend(audit.then_some(auditor));
+    let audit = tuning.audit_facts_per_s > 0;
+    jobs.extend(audit.then(|| job("auditor", auditor, AUDIT_EVERY)));
     jobs
 }
 
 fn sealer(shared: &Shared) -> Step {
     let mut keeper = shared.store.keeper();
-    Box::new(move |_| heard(keeper.seal()))
+    Box::new(move |_| heard(keeper.seal(), SEAL_EVERY))
 }
 
 fn snapshots(shared: &Shared) -> Step {
-    let mut keeper = shared.store.keeper();
-    Box::new(move |shared| heard(keeper.snapshot(shared.clock.now())))
+    let (mut keeper, every) = (shared.store.keeper(), shared.tuning.snapshot_every);
+    Box::new(move |shared| heard(keeper.snapshot(shared.clock.now()), every))
 }
 
 fn retention(shared: &Shared) -> Step {
     let mut keeper = shared.store.keeper();
-    Box::new(move |shared| heard(keeper.retain(shared.clock.now())))
+    Box::new(move |shared| heard(keeper.retain(shared.clock.now()), RETAIN_EVERY))
 }
 
 /// Reads only: a disk that fails is looked at again with the next step.
@@ -70,7 +60,7 @@ fn auditor(shared: &Shared) -> Step {
         if let Err(error) = auditor.step(facts, shared.clock.now()) {
             tracing::debug!(%error, "the auditor waits for the store");
         }
-        Ok(false)
+        Ok(auditor.rests_for(shared.clock.now()).clamp(AUDIT_EVERY, AUDIT_RESTS))
     })
 }
 
@@ -82,14 +72,16 @@ fn audited(facts_per_s: u32, came: u64) -> u32 {
     facts.saturating_sub(came).max(facts.div_ceil(10))
 }
 
-fn heard(step: Result<bool, KeepError>) -> Result<bool, String> {
+/// How long the next step may wait: `every`, when there is nothing more to do.
+fn heard(step: Result<bool, KeepError>, every: Duration) -> Result<Duration, String> {
     match step {
-        Ok(more) => Ok(more),
+        Ok(true) => Ok(Duration::ZERO),
+        Ok(false) => Ok(every),
         Err(KeepError::Write(failure)) if failure != CommitFailure::Stopping => {
             tracing::debug!(?failure, "a background step waits for the store to write again");
-            Ok(false)
+            Ok(every)
         }
-        Err(KeepError::Write(_) | KeepError::Read(ReadError::Unavailable | ReadError::Disk(_))) => Ok(false),
+        Err(KeepError::Write(_) | KeepError::Read(ReadError::Unavailable | ReadError::Disk(_))) => Ok(every),
         Err(error) => Err(error.to_string()),
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use ractor::ActorRef;
@@ -92,6 +93,8 @@ pub struct Tuning {
     pub audit_facts_per_s: u32,
     /// How long the auditor rests after each round, ms.
     pub audit_rest_ms: i64,
+    /// The wait between two passes of the snapshots.
+    pub snapshot_every: Duration,
 }
 
 /// Counters that `status` and the metrics read.

@@ -32,10 +32,8 @@ pub struct Plan {
     pub limits: Limits,
     /// The rules per source.
     pub sources: Sources,
-    /// When SKUs wake and sleep.
+    /// When SKUs wake and sleep, and what is done behind.
     pub tuning: Tuning,
-    /// The wait between two passes of the snapshots.
-    pub snapshot_every: Duration,
 }
 
 /// See the module.
@@ -80,7 +78,7 @@ impl Tree {
         }));
         let args = root::Args {
             router: router.clone(),
-            jobs: jobs::all(plan.snapshot_every, plan.tuning.audit_facts_per_s > 0),
+            jobs: jobs::all(&plan.tuning),
             fatal,
             started,
         };

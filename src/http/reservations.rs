@@ -229,7 +229,7 @@ fn view(door: &Door, warehouse: &Warehouse, basket: &Reservation) -> Reservation
 #[utoipa::path(get, path = "/v1/warehouses/{w}/reservations", tag = "reservations",
     params(("w" = String, Path, description = "The warehouse"), ("state" = Option<String>, Query, description = "`held`, `confirmed`, `cancelled` or `expired`"),
         ("limit" = Option<i64>, Query, description = "Items of a page, to 1,000"), ("cursor" = Option<String>, Query, description = "`next` of the page before")),
-    responses((status = 200, description = "A page", body = Page<ReservationView>)))]
+    responses((status = 200, description = "A page; it may be short with more to come", body = Page<ReservationView>)))]
 pub(super) async fn list(State(door): State<Door>, uri: Uri, segments: Segments<1>) -> Answer<Json<Page<ReservationView>>> {
     let Segments([w]) = segments;
     let params = Params::read(uri.query(), &["state", "limit", "cursor"])?;
@@ -243,15 +243,11 @@ pub(super) async fn list(State(door): State<Door>, uri: Uri, segments: Segments<
             "cancelled" => BasketState::Cancelled,
             _ => BasketState::Expired,
         });
-    let page = door
-        .node
-        .view()
-        .reservations(warehouse.id.as_str(), state, after.as_deref(), limit);
-    let next = page
-        .last()
-        .filter(|_| page.len() == limit)
-        .map(|last| sealed(last.id.as_str()));
-    let items = page.iter().map(|basket| view(&door, &warehouse, basket)).collect();
+    let of = warehouse.id.clone();
+    let page = door.read(move |store| store.reservations(of.as_str(), state, after.as_deref(), limit));
+    let page = page.await?;
+    let next = page.next.map(|last| sealed(last.as_str()));
+    let items = page.items.iter().map(|basket| view(&door, &warehouse, basket)).collect();
     Ok(Json(Page { items, next }))
 }
 
@@ -264,7 +260,13 @@ pub(super) async fn show(State(door): State<Door>, uri: Uri, segments: Segments<
     Params::read(uri.query(), &[])?;
     let warehouse = door.warehouse(&w)?;
     let id = id("id", &r)?;
-    let basket = door.node.view().reservation(warehouse.id.as_str(), id.as_str());
+    let basket = match door.node.view().held(warehouse.id.as_str(), id.as_str()) {
+        Some(held) => Some(held),
+        None => {
+            let (of, id) = (warehouse.id.clone(), id.clone());
+            door.read(move |store| store.reservation(of.as_str(), id.as_str())).await?
+        }
+    };
     let basket = basket.ok_or_else(|| {
         let detail = format!(
             "warehouse {} knows no reservation {}; ended ones are forgotten with their ids",

@@ -17,7 +17,7 @@ use crate::domain::refusal::{Code, Refusal};
 use crate::domain::reservation::{HoldRequest, State};
 use crate::domain::units::{Id, Time};
 use crate::storage::database::Handle;
-use crate::storage::store::Store;
+use crate::storage::store::{Options, Store};
 
 /// For how long what is due may wait: a second, and two ticks.
 const DUE_MS: u64 = 1_500;
@@ -107,9 +107,13 @@ impl Checker {
             }
         }
         for ((site, id), basket) in &fold.baskets {
-            let seen = view.reservation(site.as_str(), id.as_str());
+            // What the disk does not give now is looked at after the next start.
+            let Ok(seen) = node.store().reservation(site.as_str(), id.as_str()) else {
+                continue;
+            };
             // Ended ones are forgotten one day.
-            let same = seen.as_deref() == Some(basket) || (seen.is_none() && basket.state != State::Held);
+            let old = |at: Time| at < node.now().plus_ms(-Options::default().id_window_ms);
+            let same = seen.as_deref() == Some(basket) || (seen.is_none() && basket.end.as_ref().is_some_and(|end| old(end.at)));
             if !same {
                 return Err(broken(
                     "replay",

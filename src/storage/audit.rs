@@ -24,6 +24,7 @@ mod tests;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::domain::units::Time;
 
@@ -82,6 +83,11 @@ impl Auditor {
         })
     }
 
+    /// How long it has nothing to do.
+    pub fn rests_for(&self, now: Time) -> Duration {
+        Duration::from_millis(u64::try_from(self.rest_until.0.saturating_sub(now.0)).unwrap_or(0))
+    }
+
     fn go(&mut self, mut left: i64, now: Time) -> Result<(), ReadError> {
         while left > 0 {
             let mut sweep = match self.sweep.take() {
@@ -121,7 +127,13 @@ impl Auditor {
 
     fn begin(&mut self) -> Sweep {
         let view = &self.shared.view;
-        let (skus, baskets) = (view.keys().len(), view.basket_count());
+        let (skus, baskets) = (
+            view.keys().len(),
+            view.shelf_names()
+                .iter()
+                .map(|w| view.reservation_count(w.as_str()))
+                .sum::<usize>(),
+        );
         if self.slice == 0 {
             self.slices = skus.max(baskets).div_ceil(self.slice_of).max(1) as u32;
         }

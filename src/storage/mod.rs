@@ -28,6 +28,7 @@ pub mod recent;
 mod record;
 pub mod remembered;
 pub mod repair;
+pub mod reservations;
 mod retention;
 mod rows;
 mod runs;

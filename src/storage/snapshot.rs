@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use crate::domain::units::Time;
+use crate::domain::units::{Id, Time};
 use crate::planted::{self, Bug};
 
 use super::append::{CommitFailure, SkuIndex};
@@ -16,10 +16,13 @@ use super::journal::JournalHandle;
 use super::rows::{self, Put};
 use super::store::Shared;
 use super::tables::meta;
-use super::view::Dirty;
+use super::view::{Dirty, Found};
 
-/// Ended baskets forgotten in one step.
-const FORGET_A_STEP: usize = 1_000;
+/// Settled dead letters forgotten in one pass.
+const FORGET_A_PASS: usize = 1_000;
+/// The fewest rows of baskets that a pass looks at for what has ended long ago, and the part of all of them: all have had their turn after so
+/// many passes, some hours.
+const LOOK_A_PASS: (usize, usize) = (4_000, 256);
 
 /// The fewest and the most bytes of rows in one portion. So few that a commit with them is hardly longer than one without: each row may be
 /// in a page of its own, and these are a hundred pages of reservations.
@@ -43,6 +46,8 @@ pub(crate) struct Snapshotter {
     shared: Arc<Shared>,
     journal: JournalHandle,
     pass: Option<Pass>,
+    /// The reservation that was looked at last for whether it is to be forgotten.
+    forgotten_to: (String, String),
 }
 
 impl Snapshotter {
@@ -51,6 +56,7 @@ impl Snapshotter {
             shared,
             journal,
             pass: None,
+            forgotten_to: Default::default(),
         }
     }
 
@@ -66,9 +72,9 @@ impl Snapshotter {
 
     /// Writes one portion of about `budget` bytes; begins a pass when none is underway. Says whether the pass goes on.
     fn step(&mut self, budget: usize, now: Time) -> Result<bool, CommitFailure> {
-        let view = &self.shared.view;
         if self.pass.is_none() {
-            view.forget_ended(now.plus_ms(-self.shared.options.id_window_ms), FORGET_A_STEP);
+            self.forget(now.plus_ms(-self.shared.options.id_window_ms));
+            let view = &self.shared.view;
             // The floor is read before the dirty marks are taken: what becomes dirty in between is only saved once more.
             let floor = view.durable_seq();
             let mut dirty = std::mem::take(&mut *view.dirty.lock());
@@ -82,6 +88,7 @@ impl Snapshotter {
                 durable: floor,
             });
         }
+        let view = &self.shared.view;
         let Some(pass) = &mut self.pass else { return Ok(false) };
         let mut puts = Vec::new();
         let mut saved = Vec::new();
@@ -102,10 +109,10 @@ impl Snapshotter {
             }
             next += 1;
         }
-        let mut taken = Dirty::default();
+        let (mut taken, mut ended) = (Dirty::default(), Vec::new());
         if next >= skus {
             taken = take(&mut pass.dirty, budget.saturating_sub(bytes) / 128);
-            puts.extend(rows_of(&self.shared, &taken));
+            puts.extend(rows_of(&self.shared, &taken, &mut ended));
         }
         let complete = next >= skus && pass.dirty.is_empty();
         if complete {
@@ -119,12 +126,29 @@ impl Snapshotter {
             return Err(failure);
         }
         saved.into_iter().for_each(|(index, seq)| view.cells.saved(index, seq));
+        ended
+            .iter()
+            .for_each(|(warehouse, id, seq)| view.saved_reservation(warehouse, id, *seq));
         pass.next = next;
         if complete {
             self.shared.set_snapshot_floor(pass.floor);
             self.pass = None;
         }
         Ok(!complete)
+    }
+
+    /// Forgets what ended before a time, as far as it has its turn.
+    fn forget(&mut self, before: Time) {
+        let view = &self.shared.view;
+        view.forget_settled(before, FORGET_A_PASS);
+        let (fewest, part) = LOOK_A_PASS;
+        let rows = fewest.max(view.on_disk() / part);
+        if view.on_disk() == 0 {
+            return;
+        }
+        if let Err(error) = self.shared.forget_ended(&mut self.forgotten_to, before, rows) {
+            tracing::warn!(%error, "reservations that ended long ago could not be looked for; they are kept until the next pass");
+        }
     }
 
     /// Finishes the pass that is underway and makes a whole one, so that the next start replays nothing.
@@ -164,13 +188,21 @@ fn take(dirty: &mut Dirty, limit: usize) -> Dirty {
     taken
 }
 
-/// What the view has now under those marks; what it has no longer is removed.
-fn rows_of(shared: &Shared, dirty: &Dirty) -> Vec<Put> {
+/// What the view has now under those marks; what it has no longer is removed. Reservations that have ended are told to `ended`.
+fn rows_of(shared: &Shared, dirty: &Dirty, ended: &mut Vec<(Id, Id, u64)>) -> Vec<Put> {
     let view = &shared.view;
     let mut puts = Vec::new();
     for (warehouse, id) in &dirty.reservations {
-        let found = view.reservation_with_seq(warehouse.as_str(), id.as_str());
-        let row = found.map(|(basket, seq)| encode_reservation(&basket, seq));
+        let row = match view.reservation(warehouse.as_str(), id.as_str()) {
+            Found::Here(basket, seq) => {
+                if basket.end.is_some() {
+                    ended.push((warehouse.clone(), id.clone(), seq));
+                }
+                Some(encode_reservation(&basket, seq))
+            }
+            Found::OnDisk => continue,
+            Found::Nowhere => None,
+        };
         puts.push(Put::Reservation(warehouse.as_str().to_owned(), id.as_str().to_owned(), row));
     }
     for id in &dirty.warehouses {

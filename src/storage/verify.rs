@@ -6,6 +6,7 @@
 //! known what is safe. Verifying a running node from within was rejected here: that is the auditor's work, on the view.
 
 mod derived;
+mod differences;
 #[cfg(test)]
 mod tests;
 
@@ -130,8 +131,11 @@ pub(crate) fn inspect(backends: Backends, path: &Path) -> Result<Report, OpenErr
                 report.problem(format!("journal: facts {} to {saved} are missing", last + 1));
             }
             if report.from_zero && report.is_sound() {
-                for difference in shared.view.differences(&fold, true) {
-                    report.problem(format!("the snapshot differs from the fold of the journal: {difference}"));
+                match shared.differences(&fold, true) {
+                    Ok(found) => found
+                        .iter()
+                        .for_each(|what| report.problem(format!("the snapshot differs from the fold of the journal: {what}"))),
+                    Err(error) => report.problem(error.to_string()),
                 }
             }
         }

@@ -32,6 +32,7 @@ pub use super::letter::DeadLetter;
 use super::remembered::Why;
 
 use baskets::Baskets;
+pub(crate) use baskets::Found;
 pub(crate) use cells::Cells;
 pub use keys::{Keys, TooManySkus};
 use live::Live;
@@ -164,13 +165,23 @@ impl View {
         self.shelf(warehouse).map_or(0, |shelf| shelf.skus.read().len())
     }
 
-    /// One reservation.
-    pub fn reservation(&self, warehouse: &str, id: &str) -> Option<Arc<Reservation>> {
-        self.shelf(warehouse)?.baskets.read().get(id)
+    /// Where a reservation is.
+    pub(crate) fn reservation(&self, warehouse: &str, id: &str) -> Found {
+        let shelf = self.shelf(warehouse);
+        shelf.map_or(Found::Nowhere, |shelf| shelf.baskets.read().place(id))
     }
 
-    /// A page of a warehouse's reservations, by id, after the one named; of one state, or of all.
-    pub fn reservations(
+    /// A reservation that is held.
+    pub fn held(&self, warehouse: &str, id: &str) -> Option<Arc<Reservation>> {
+        match self.reservation(warehouse, id) {
+            Found::Here(basket, _) => Some(basket).filter(|basket| basket.state == State::Held),
+            Found::OnDisk | Found::Nowhere => None,
+        }
+    }
+
+    /// A page of a warehouse's reservations that are in memory, by id, after the one named; of one state, or of all. Held ones always
+    /// are; for all others ask the store.
+    pub(crate) fn reservations(
         &self,
         warehouse: &str,
         state: Option<State>,
@@ -183,19 +194,17 @@ impl View {
 
     /// How many baskets a warehouse holds now.
     pub fn held_count(&self, warehouse: &str) -> usize {
-        self.shelf(warehouse)
-            .map_or(0, |shelf| shelf.baskets.read().count(State::Held))
+        self.shelf(warehouse).map_or(0, |shelf| shelf.baskets.read().held())
     }
 
-    /// How many baskets there are in all warehouses: those held, and those ended within the id window.
-    pub(crate) fn basket_count(&self) -> usize {
-        let states = [State::Held, State::Confirmed, State::Cancelled, State::Expired];
-        let shelves = self.shelves.load();
-        let all = shelves.values().map(|shelf| {
-            let baskets = shelf.baskets.read();
-            states.iter().map(|state| baskets.count(*state)).sum::<usize>()
-        });
-        all.sum()
+    /// How many reservations of a warehouse there are: those held, and those ended within the id window.
+    pub(crate) fn reservation_count(&self, warehouse: &str) -> usize {
+        self.shelf(warehouse).map_or(0, |shelf| shelf.baskets.read().all())
+    }
+
+    /// The warehouses of which anything is known, declared or not.
+    pub(crate) fn shelf_names(&self) -> Vec<Id> {
+        self.shelves.load().keys().cloned().collect()
     }
 
     /// The unit of a SKU's stock, in whichever warehouse has it.

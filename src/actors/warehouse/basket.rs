@@ -8,6 +8,7 @@ use super::super::desk::{Prepared, apply, matched_of};
 use super::super::draft::SkuFact;
 use super::State;
 use super::ops::{BasketCommand, Borrowed, node_origin};
+use super::rows::unreadable;
 use crate::domain::event::{Event, Origin, What};
 use crate::domain::fact::{Changes, Outcome};
 use crate::domain::refusal::{Code, Refusal};
@@ -85,7 +86,7 @@ impl State {
         origin: &Origin,
         borrowed: &mut Borrowed,
     ) -> Result<BasketAnswer, Refusal> {
-        let before = self.basket(id);
+        let before = self.basket(id).map_err(|error| unreadable(&error))?;
         let existing = before.as_deref();
         let decision = {
             let stocks = by_id(self.shared.store.view().keys(), &self.desk.warehouse, borrowed);
@@ -191,10 +192,9 @@ impl State {
     }
 
     pub(super) fn expire(&mut self, id: &Id, borrowed: &mut Borrowed) {
-        let Some(basket) = self.basket(id) else { return };
-        // Confirmed, cancelled or extended while this waited for its copies.
-        let due = basket.expires.filter(|deadline| *deadline <= borrowed.now);
-        let (Basket::Held, Some(due)) = (basket.state, due) else {
+        let Some(basket) = self.held(id) else { return };
+        // Extended while this waited for its copies.
+        let Some(due) = basket.expires.filter(|deadline| *deadline <= borrowed.now) else {
             return;
         };
         let keys = self.shared.store.view().keys();
@@ -226,7 +226,10 @@ impl State {
         let desk = self.desk.clone();
         let event = ticket.event(prepared.row);
         let live = |basket: &Arc<Reservation>| !is_over(basket, borrowed.now);
-        let basket = self.basket(reservation).filter(live);
+        let basket = match self.basket(reservation) {
+            Ok(basket) => basket.filter(live),
+            Err(error) => return self.not_judged(ticket, prepared, &error),
+        };
         let Some(stock) = borrowed.copies.get_mut(&ticket.sku(prepared.row)) else {
             return;
         };

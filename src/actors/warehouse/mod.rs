@@ -53,6 +53,7 @@ use crate::domain::units::{Day, Id, Time};
 use crate::domain::warehouse::{Calendar, Warehouse as Site};
 use crate::doom;
 use crate::storage::append::SkuIndex;
+use crate::storage::database::ReadError;
 
 /// How often deadlines, midnight and sleepers are looked at.
 pub const TICK_MS: u64 = 200;
@@ -343,15 +344,21 @@ impl State {
     }
 
     /// A reservation as it is, the disk's last word or ahead of it.
-    fn basket(&self, id: &Id) -> Option<Arc<Reservation>> {
+    /// One that ended a while ago is read from the disk.
+    fn basket(&self, id: &Id) -> Result<Option<Arc<Reservation>>, ReadError> {
         match self.baskets.get(id) {
-            Some(working) => Some(working.reservation.clone()),
-            None => self
-                .shared
-                .store
-                .view()
-                .reservation(self.desk.warehouse.as_str(), id.as_str()),
+            Some(working) => Ok(Some(working.reservation.clone())),
+            None => self.shared.store.reservation(self.desk.warehouse.as_str(), id.as_str()),
         }
+    }
+
+    /// As [`State::basket`], only of one that is held.
+    fn held(&self, id: &Id) -> Option<Arc<Reservation>> {
+        let basket = match self.baskets.get(id) {
+            Some(working) => Some(working.reservation.clone()),
+            None => self.shared.store.view().held(self.desk.warehouse.as_str(), id.as_str()),
+        };
+        basket.filter(|basket| basket.state == Basket::Held)
     }
 
     fn keep_basket(&mut self, before: Option<&Reservation>, reservation: &Arc<Reservation>) {

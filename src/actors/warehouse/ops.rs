@@ -271,9 +271,9 @@ impl State {
         self.begin(Operation::new(work, now, needed));
     }
 
-    /// Adds the SKUs of a basket as it is now.
+    /// Adds the SKUs of a basket as it is held now. Of one that has ended nothing changes any more by a command.
     pub(super) fn add_lines(&self, id: &Id, needed: &mut Vec<SkuIndex>) {
-        if let Some(basket) = self.basket(id) {
+        if let Some(basket) = self.held(id) {
             let keys = self.shared.store.view().keys();
             needed.extend(
                 basket

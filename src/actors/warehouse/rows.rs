@@ -178,7 +178,7 @@ impl State {
                 };
                 self.known_as(ticket, row, seq, answered.unwrap_or_else(taken), now);
             }
-            Err(error) => unreadable(ticket, row, &error),
+            Err(error) => ticket.answer(row, Verdict::NotJudged(unreadable(&error).into())),
         }
         false
     }
@@ -247,7 +247,7 @@ impl State {
             Ok(voided) => voided,
             Err(error) => {
                 self.in_flight.remove(&id);
-                unreadable(ticket, row, &error);
+                ticket.answer(row, Verdict::NotJudged(unreadable(&error).into()));
                 return None;
             }
         };
@@ -270,6 +270,14 @@ impl State {
                 Memory::Nothing | Memory::Gone { .. } => VoidOf::Unknown,
             },
         )
+    }
+
+    /// An event that was on its way could not be judged: it may come again, and so may the copies that waited for it, which are answered
+    /// the same, since nobody keeps their tickets.
+    pub(super) fn not_judged(&mut self, ticket: &Ticket, prepared: &Prepared, error: &ReadError) {
+        ticket.answer(prepared.row, Verdict::NotJudged(unreadable(error).into()));
+        let ids = [Some(prepared.id), prepared.voids];
+        self.landed(ids.into_iter().flatten().collect(), &mut Vec::new());
     }
 
     /// A refusal that needs no look at the stock: recorded, and answered when it is durable.
@@ -340,10 +348,11 @@ impl State {
     }
 }
 
-fn unreadable(ticket: &Ticket, row: u32, error: &ReadError) {
+/// What is answered when the store has to be read, and cannot be.
+pub(super) fn unreadable(error: &ReadError) -> Refusal {
     tracing::error!(%error, "the store could not be read");
     let detail = format!("the store could not be read ({error}): nothing was changed; send it again");
-    ticket.answer(row, Verdict::NotJudged(Refusal::new(Code::Overloaded, detail).into()));
+    Refusal::new(Code::Overloaded, detail)
 }
 
 fn version_of(fact: &Fact) -> u64 {

@@ -49,7 +49,7 @@ async fn held_on_an_ended_claim(node: &Node, round: u32) -> (u64, u64) {
     assert!(futures_util::poll!(held.as_mut()).is_pending(), "it waits in the mailbox");
     let mut sold = Box::pin(node.events(vec![sale(&format!("s{round}"), &sku, 1)]));
     assert!(futures_util::poll!(sold.as_mut()).is_pending());
-    let deadline = node.view().reservation("main", &first).unwrap().expires.unwrap();
+    let deadline = node.store().reservation("main", &first).unwrap().unwrap().expires.unwrap();
     until("the deadline", || node.now() > deadline).await;
     LET_GO.store(true, Ordering::SeqCst);
     assert_eq!(held.await, Ok(State::Held));
@@ -109,7 +109,7 @@ async fn an_answer_behind_an_end_names_its_own_fact() {
     until("the warehouse to be busy", || HELD_UP.load(Ordering::SeqCst)).await;
     let mut sold = Box::pin(node.events(vec![sale("s", "A", 2), sale("s2", "B", 1)]));
     assert!(futures_util::poll!(sold.as_mut()).is_pending(), "it waits in the mailbox");
-    let deadline = node.view().reservation("main", "o-1").unwrap().expires.unwrap();
+    let deadline = node.store().reservation("main", "o-1").unwrap().unwrap().expires.unwrap();
     until("the deadline", || node.now() > deadline).await;
     GO.store(true, Ordering::SeqCst);
     for (verdict, id) in sold.await.iter().zip(["s", "s2"]) {

@@ -111,7 +111,7 @@ async fn nothing_is_accepted_that_a_failing_disk_has_not_kept() {
     }
     assert_eq!(sellable(node, "A"), 1);
     assert_eq!(stock_of(node, "main", "A").owed, 0);
-    assert!(node.view().reservation("main", "o-2").is_none());
+    assert!(node.store().reservation("main", "o-2").unwrap().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -97,8 +97,9 @@ async fn a_deadline_gives_the_units_back_and_lets_the_sku_sleep() {
         "insufficient_stock"
     );
     until("the expiry", || {
-        node.view()
+        node.store()
             .reservation("main", "o-1")
+            .unwrap()
             .is_some_and(|basket| basket.state == State::Expired)
     })
     .await;

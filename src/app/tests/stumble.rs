@@ -48,7 +48,7 @@ async fn a_command_that_kills_twice_is_a_dead_letter_and_its_skus_go_on() {
     assert_eq!(poisoned.unwrap_err().detail, format!("{letter}: planted"));
     assert_eq!((sold, other), (vec!["applied", "applied"], Ok(State::Held)));
     assert_eq!((sellable(node, "A"), sellable(node, "B")), (7, 7));
-    assert!(node.view().reservation("main", "poison").is_none());
+    assert!(node.store().reservation("main", "poison").unwrap().is_none());
     // The same again is known, and kills nobody; also after a restart.
     let again = hold(node, "poison", &[("A", 2), ("B", 2)], 900).await.unwrap_err();
     assert_eq!(again.detail, format!("{letter}: planted"));
@@ -62,7 +62,7 @@ async fn a_command_that_kills_twice_is_a_dead_letter_and_its_skus_go_on() {
     let node = &house.node;
     assert!(hold(node, "poison", &[("A", 2), ("B", 2)], 900).await.is_err());
     assert!(applied(&node.replay(letter).await.unwrap()));
-    assert_eq!(node.view().reservation("main", "poison").unwrap().lines.len(), 2);
+    assert_eq!(node.store().reservation("main", "poison").unwrap().unwrap().lines.len(), 2);
     assert_eq!(&*node.view().dead_letter(letter).unwrap().state, "replayed");
     // Settled, it is in nobody's way.
     assert_eq!(hold(node, "poison", &[("A", 2), ("B", 2)], 900).await, Ok(State::Held));
@@ -145,8 +145,9 @@ async fn an_expiry_that_kills_is_tried_again_and_then_a_dead_letter() {
     let node = &house.node;
     // A node that is mended expires it by itself.
     until("the expiry", || {
-        node.view()
+        node.store()
             .reservation("main", "o-1")
+            .unwrap()
             .is_some_and(|basket| basket.state == State::Expired)
     })
     .await;
@@ -180,8 +181,9 @@ async fn a_deadline_is_not_lost_with_the_expiry_that_died() {
     assert_eq!(words(node, vec![receipt("r", "A", 10)]).await, ["applied"]);
     assert_eq!(hold(node, "o-1", &[("A", 9)], 1).await, Ok(State::Held));
     until("the expiry", || {
-        node.view()
+        node.store()
             .reservation("main", "o-1")
+            .unwrap()
             .is_some_and(|basket| basket.state == State::Expired)
     })
     .await;

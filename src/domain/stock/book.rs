@@ -140,7 +140,11 @@ impl Book {
     fn share(&mut self) {
         self.older += self.rows.len() as u32;
         match self.shared.as_mut().map(Arc::get_mut) {
-            Some(Some(shared)) => shared.append(&mut self.rows),
+            Some(Some(shared)) => {
+                // A list that doubles would be half empty, with every busy SKU.
+                shared.reserve_exact(self.rows.len().max(shared.len() / 8));
+                shared.append(&mut self.rows);
+            }
             None => self.shared = Some(Arc::new(std::mem::take(&mut self.rows))),
             Some(None) => {
                 // A copy has the shared ones too: this one gets some of its own, with room for those to come.

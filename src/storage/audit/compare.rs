@@ -4,6 +4,7 @@ use crate::domain::reservation::State;
 use crate::domain::stock::{Stock, check};
 use crate::domain::units::Id;
 use crate::storage::append::SkuIndex;
+use crate::storage::view::Found;
 
 use super::sweep::{Look, Sweep};
 
@@ -98,7 +99,11 @@ impl Sweep {
         let view = &look.shared.view;
         let durable = view.durable_seq();
         let found = |invariant, detail| look.found(invariant, warehouse, &format!("reservation {id}"), detail);
-        let Some((basket, seq)) = view.reservation_with_seq(warehouse.as_str(), id.as_str()) else {
+        // What the disk does not give now is looked at in the next round.
+        let Ok(here) = look.shared.reservation(warehouse.as_str(), id.as_str()) else {
+            return;
+        };
+        let Some((basket, seq)) = here else {
             if known.ended.is_none() {
                 found(
                     "replay",
@@ -125,10 +130,7 @@ impl Sweep {
             let claim = |stock: &Stock| stock.claims.of(id).map_or(0, |claim| claim.quantity);
             let (claimed, last) = view.read(index, |stock, last| (stock.map_or(0, claim), last));
             // Both as of one durable moment, or nothing is said.
-            let same = || {
-                view.reservation_with_seq(warehouse.as_str(), id.as_str())
-                    .is_some_and(|(_, now)| now == seq)
-            };
+            let same = || matches!(view.reservation(warehouse.as_str(), id.as_str()), Found::Here(_, now) if now == seq);
             if last <= durable && claimed != line.held && same() {
                 let detail = format!("reservation {id} holds {} of it, and it has a claim of {claimed}", line.held);
                 look.found("whole_basket", warehouse, line.sku.as_str(), detail);
@@ -153,13 +155,13 @@ fn promised(look: &Look<'_>, index: SkuIndex) {
         return;
     }
     for (id, claimed) in claims {
-        let (held, last) = match view.reservation_with_seq(warehouse.as_str(), id.as_str()) {
-            Some((basket, last)) if basket.state == State::Held => {
+        let (held, last) = match view.reservation(warehouse.as_str(), id.as_str()) {
+            Found::Here(basket, last) if basket.state == State::Held => {
                 let line = basket.lines.iter().find(|line| line.sku == sku);
                 (line.map_or(0, |line| line.held), last)
             }
-            Some((_, last)) => (0, last),
-            None => (0, 0),
+            Found::Here(_, last) => (0, last),
+            Found::OnDisk | Found::Nowhere => (0, 0),
         };
         // The node may have gone on between the two looks: then the next round looks again.
         let moved = || view.read(index, |_, now| now) != seq;

@@ -84,7 +84,8 @@ impl Truth {
         let Some((picture, place)) = self.ends.get(&last) else {
             return Err(format!("a record is half there: the journal ends at {last}"));
         };
-        if let Some(difference) = picture.differs(&Picture::of(store.view())) {
+        let found = Picture::of_store(store).map_err(|error| format!("at {last}: {error}"))?;
+        if let Some(difference) = picture.differs(&found) {
             return Err(format!("at {last}: {difference}"));
         }
         let found = store.positions(TOPIC).map_err(|error| error.to_string())?;

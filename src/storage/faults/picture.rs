@@ -9,6 +9,7 @@ use crate::domain::reservation::Reservation;
 use crate::domain::stock::Stock;
 use crate::domain::units::Id;
 use crate::domain::warehouse::Warehouse;
+use crate::storage::store::{ReadError, Store};
 use crate::storage::view::View;
 
 /// What a view says of everything, to be compared.
@@ -38,6 +39,24 @@ impl Picture {
             }
         }
         picture
+    }
+
+    /// As [`Picture::of`], of a store, with the baskets that are on its disk only.
+    pub(crate) fn of_store(store: &Store) -> Result<Picture, ReadError> {
+        let mut picture = Picture::of(store.view());
+        let mut after: Option<Id> = None;
+        loop {
+            let page = store.reservations("w", None, after.as_ref().map(Id::as_str), 100)?;
+            let named = page.items.iter().map(|basket| {
+                let key = ("w".to_owned(), basket.id.as_str().to_owned());
+                (key, Reservation::clone(basket))
+            });
+            picture.baskets.extend(named);
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(picture),
+            }
+        }
     }
 
     /// Where another picture differs; what has ended may be missing there.

@@ -364,7 +364,7 @@ impl Life {
     /// A held basket is taken, or given back.
     fn end(&mut self) {
         let Some(id) = self.held.pop_first() else { return self.one() };
-        let known = self.store().view().reservation("w", &id);
+        let known = self.store().view().held("w", &id);
         // One whose record the disk refused is not there.
         let Some(known) = known.filter(|basket| basket.end.is_none()) else {
             return;

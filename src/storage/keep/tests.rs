@@ -64,8 +64,8 @@ proptest! {
             if then != 4 {
                 let again = open(&copy(&disk));
                 let zero = from_zero(&all);
-                prop_assert_eq!(again.view().differences(&zero, false), Vec::<String>::new());
-                prop_assert_eq!(store.view().differences(&zero, false), Vec::<String>::new());
+                prop_assert_eq!(again.shared().differences(&zero, false), Ok(Vec::new()));
+                prop_assert_eq!(store.shared().differences(&zero, false), Ok(Vec::new()));
                 prop_assert_eq!(again.view().durable_seq(), all.len() as u64);
             }
         }
@@ -309,15 +309,15 @@ fn an_ended_basket_is_forgotten_after_the_window_and_a_held_one_is_not() {
     store.keeper().finish(Time(i64::MAX / 2)).unwrap();
     for store in [store_on(&copy(&disk)), store] {
         let ids = |state| {
-            let page = store.view().reservations("w", state, None, 10);
-            page.iter().map(|basket| basket.id.to_string()).collect::<Vec<_>>()
+            let page = store.reservations("w", state, None, 10).unwrap();
+            page.items.iter().map(|basket| basket.id.to_string()).collect::<Vec<_>>()
         };
         assert_eq!(ids(Some(State::Held)), ["held"]);
         assert_eq!(ids(Some(State::Expired)), ["new"]);
         assert_eq!(store.view().held_count("w"), 1);
     }
     let again = store_on(&disk);
-    assert!(again.view().reservation("w", "held").is_some());
+    assert!(again.view().held("w", "held").is_some());
 }
 
 #[test]
@@ -386,5 +386,5 @@ fn a_snapshot_goes_in_portions_that_no_commit_is_longer_for() {
     }
     assert!(beside < portions, "{beside} portions beside batches, {portions} else");
     let again = Store::open_with(copy(&disk).backends(), options()).unwrap();
-    assert_eq!(again.view().differences(store.view(), false), Vec::<String>::new());
+    assert_eq!(again.shared().differences(store.view(), false), Ok(Vec::new()));
 }

@@ -45,19 +45,21 @@ impl Shared {
             journal_floor: AtomicU64::new(journal_floor),
             cursors,
         };
-        shared.restore()?;
         let from = (snapshot_floor + 1).min(first_live << generation_bits).max(journal_floor);
+        shared.restore(from)?;
         shared.replay(from)?;
+        shared.view.restored_reservations();
         shared.options.opening.begin(Stage::Open, 0);
         Ok(shared)
     }
 
-    fn restore(&self) -> Result<(), ReadError> {
+    /// `replayed`: facts from there on are folded afterwards.
+    fn restore(&self, replayed: u64) -> Result<(), ReadError> {
         let view = &self.view;
         let pairs = |key: (&str, &str)| (key.0.to_owned(), key.1.to_owned());
         self.restore_stocks()?;
         self.each(tables::RESERVATION, "reservation", pairs, |(warehouse, _), row| {
-            decode_reservation(row).map(|(basket, seq)| view.restore_reservation(warehouse, basket, seq))
+            decode_reservation(row).map(|(basket, seq)| view.restore_reservation(warehouse, basket, seq, replayed))
         })?;
         self.each(tables::WAREHOUSE, "warehouse", str::to_owned, |_, row| {
             decode_warehouse(row).map(|(warehouse, seq)| view.restore_warehouse(warehouse, seq))

@@ -25,10 +25,6 @@ impl Dirty {
 }
 
 impl View {
-    pub(crate) fn reservation_with_seq(&self, warehouse: &str, id: &str) -> Option<(Arc<Reservation>, u64)> {
-        self.shelf(warehouse)?.baskets.read().with_seq(id)
-    }
-
     pub(crate) fn warehouse_with_seq(&self, id: &str) -> Option<(Arc<Warehouse>, u64)> {
         let seq = self.warehouse_seqs.lock().get(id).copied()?;
         Some((self.warehouse(id)?, seq))
@@ -48,15 +44,37 @@ impl View {
         self.letters.read().get(&seq).cloned()
     }
 
-    /// Forgets reservations that ended, and dead letters that were settled, before a time: oldest first, up to `limit`.
-    pub(crate) fn forget_ended(&self, before: Time, limit: usize) {
-        for (warehouse, shelf) in self.shelves.load().iter() {
-            let old = shelf.baskets.read().ended_before(before, limit);
-            for id in old {
-                shelf.baskets.write().remove(id.as_str());
-                self.dirty.lock().reservations.insert((warehouse.clone(), id));
-            }
+    /// Whether a warehouse has reservations that are on the disk only.
+    pub(crate) fn any_on_disk(&self, warehouse: &str) -> bool {
+        self.shelf(warehouse).is_some_and(|shelf| shelf.baskets.read().on_disk() > 0)
+    }
+
+    /// How many reservations are on the disk only.
+    pub(crate) fn on_disk(&self) -> usize {
+        let shelves = self.shelves.load();
+        shelves.values().map(|shelf| shelf.baskets.read().on_disk()).sum()
+    }
+
+    /// The row of an ended reservation as of the fact `seq` is on the disk.
+    pub(crate) fn saved_reservation(&self, warehouse: &Id, id: &Id, seq: u64) {
+        if let Some(shelf) = self.shelf(warehouse.as_str()) {
+            shelf.baskets.write().saved(id.as_str(), seq);
         }
+    }
+
+    /// Forgets a reservation that is on the disk only, where its row goes with the next snapshot. Says whether there was one.
+    pub(crate) fn forget(&self, warehouse: &str, id: &Id) -> bool {
+        let shelf = self.shelf(warehouse);
+        let forgotten = shelf.is_some_and(|shelf| shelf.baskets.write().forget(id.as_str()));
+        if forgotten {
+            let key = (Id::trusted(warehouse), id.clone());
+            self.dirty.lock().reservations.insert(key);
+        }
+        forgotten
+    }
+
+    /// Forgets dead letters that were settled before a time, up to `limit`.
+    pub(crate) fn forget_settled(&self, before: Time, limit: usize) {
         let mut letters = self.letters.write();
         let settled = letters
             .iter()
@@ -89,9 +107,28 @@ impl View {
         }
     }
 
-    pub(crate) fn restore_reservation(&self, warehouse: &str, reservation: Reservation, seq: u64) {
+    /// Puts a reservation whose row says that it is as of the fact `seq`; facts from `replayed` on are still to come, and a row may have
+    /// some of them.
+    pub(crate) fn restore_reservation(&self, warehouse: &str, reservation: Reservation, seq: u64, replayed: u64) {
         let shelf = self.shelf_or_new(warehouse);
-        shelf.baskets.write().put(Arc::new(reservation), seq);
+        let mut baskets = shelf.baskets.write();
+        match reservation.end.is_some() && seq < replayed {
+            true => baskets.found(reservation.id.as_str()),
+            false => drop(baskets.put(Arc::new(reservation), seq)),
+        }
+    }
+
+    /// All facts have come: an ended reservation that no fact has touched is as its row says.
+    pub(crate) fn restored_reservations(&self) {
+        let dirty = self.dirty.lock();
+        for (warehouse, shelf) in self.shelves.load().iter() {
+            let mut baskets = shelf.baskets.write();
+            let ended = baskets.ended().map(|(id, seq)| (id.clone(), seq));
+            let saved: Vec<_> = ended
+                .filter(|(id, _)| !dirty.reservations.contains(&(warehouse.clone(), id.clone())))
+                .collect();
+            saved.iter().for_each(|(id, seq)| baskets.saved(id.as_str(), *seq));
+        }
     }
 
     pub(crate) fn restore_warehouse(&self, warehouse: Warehouse, seq: u64) {
@@ -104,56 +141,5 @@ impl View {
 
     pub(crate) fn restore_letter(&self, seq: u64, letter: DeadLetter, at: u64) {
         self.letters.write().insert(seq, (letter, at));
-    }
-
-    /// Where this view differs from another, in words; empty: nowhere. With `forgetful`, what has ended may be missing here.
-    pub(crate) fn differences(&self, other: &View, forgetful: bool) -> Vec<String> {
-        let mut found = Vec::new();
-        let mut warehouses: Vec<Id> = self.shelves.load().keys().cloned().collect();
-        warehouses.extend(other.shelves.load().keys().cloned());
-        warehouses.sort();
-        warehouses.dedup();
-        for warehouse in &warehouses {
-            self.compare_shelf(other, warehouse.as_str(), forgetful, &mut found);
-        }
-        if self.warehouses() != other.warehouses() {
-            found.push("the warehouses differ".into());
-        }
-        if self.catalogue(None, usize::MAX) != other.catalogue(None, usize::MAX) {
-            found.push("the catalogue differs".into());
-        }
-        let (mine, theirs) = (
-            self.dead_letters(None, None, usize::MAX),
-            other.dead_letters(None, None, usize::MAX),
-        );
-        if mine != theirs && !forgetful {
-            found.push("the dead letters differ".into());
-        }
-        found
-    }
-
-    fn compare_shelf(&self, other: &View, warehouse: &str, forgetful: bool, found: &mut Vec<String>) {
-        let mine = self.skus_of(warehouse, None, usize::MAX);
-        let theirs = other.skus_of(warehouse, None, usize::MAX);
-        if mine.iter().map(|(sku, _)| sku).ne(theirs.iter().map(|(sku, _)| sku)) {
-            found.push(format!("{warehouse}: other SKUs"));
-            return;
-        }
-        for ((sku, here), (_, there)) in mine.into_iter().zip(theirs) {
-            if self.stock(here) != other.stock(there) {
-                found.push(format!("{warehouse}/{sku}: another state"));
-            }
-        }
-        let theirs = other.reservations(warehouse, None, None, usize::MAX);
-        for basket in &theirs {
-            let here = self.reservation(warehouse, basket.id.as_str());
-            let forgotten = forgetful && here.is_none() && basket.end.is_some();
-            if here.as_ref() != Some(basket) && !forgotten {
-                found.push(format!("{warehouse}: reservation {} differs", basket.id));
-            }
-        }
-        if self.reservations(warehouse, None, None, usize::MAX).len() > theirs.len() {
-            found.push(format!("{warehouse}: reservations that nobody made"));
-        }
     }
 }

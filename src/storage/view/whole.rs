@@ -146,7 +146,7 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
-                    let basket = view.reservation("main", "o-1").map_or(0, |basket| basket.version);
+                    let basket = view.held("main", "o-1").map_or(0, |basket| basket.version);
                     let first = version(skus[0]);
                     let last = version(skus[LINES - 1]);
                     if first < basket || last < first {
