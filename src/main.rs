@@ -26,8 +26,6 @@ fn main() -> ExitCode {
     let json = cli.global.json;
     let ended = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(cli.workers())
-        // A step of a batch takes a millisecond: whoever asks meanwhile is not to be heard only after sixty of them.
-        .event_interval(8)
         .enable_all()
         .build()
         .map_err(exit::Failure::from)

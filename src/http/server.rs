@@ -97,13 +97,16 @@ fn places(max_connections: usize) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(places))
 }
 
-/// The request, whose body is read to its end whatever becomes of it.
+/// The request, whose body, if it has one, is read to its end whatever becomes of it.
 fn lingering(
     request: hyper::Request<hyper::body::Incoming>,
     limits: &Limits,
     leftovers: &Arc<Leftovers>,
 ) -> hyper::Request<Body> {
     let (head, body) = request.into_parts();
+    if hyper::body::Body::is_end_stream(&body) {
+        return hyper::Request::from_parts(head, Body::empty());
+    }
     let limits = (limits.max_body_bytes, limits.body_timeout);
     let body = Lingering::new(body, &head.headers, limits, leftovers);
     hyper::Request::from_parts(head, Body::new(body))

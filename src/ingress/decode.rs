@@ -73,7 +73,7 @@ impl<'w> Decoder<'w> {
             trace: trace.map(Into::into),
             source: None,
             warehouse: None,
-            scratch: Scratch::new(),
+            scratch: Scratch::with_capacity(fingerprint::USUAL_BYTES),
         }
     }
 

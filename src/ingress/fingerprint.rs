@@ -14,6 +14,9 @@ pub(super) struct Canon<'b>(pub(super) &'b mut Scratch);
 /// Where fields are collected, event after event.
 pub(super) type Scratch = Vec<u8>;
 
+/// Of the fields of one event, usually: a single event pays for each time that they outgrow their place.
+pub(super) const USUAL_BYTES: usize = 192;
+
 impl Canon<'_> {
     fn number(&mut self, n: i64) {
         self.0.extend_from_slice(&n.to_le_bytes());
