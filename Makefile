@@ -31,7 +31,7 @@ bench: setup ## the node beside its peers on this machine: every figure, its goa
 	@scripts/setup.sh broker peers
 	@scripts/bench.sh
 
-bench-quick: setup ## the most telling rows in five minutes: a look, not a result
+bench-quick: setup ## the most telling rows in three minutes: a look, not a result
 	@scripts/setup.sh broker peers
 	@scripts/bench.sh quick
 

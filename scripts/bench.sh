@@ -4,7 +4,7 @@
 # store, since a machine is not the same from one minute to the next; the ratio printed is the median of the rounds.
 #
 #   scripts/bench.sh          everything, three rounds of five seconds: about twenty minutes beside the build
-#   scripts/bench.sh quick    one round of two seconds of the most telling rows: a look, not a result; about five minutes
+#   scripts/bench.sh quick    one round of two seconds of the most telling rows: a look, not a result; under three minutes
 #   scripts/bench.sh soak     what takes long: 50 million events, and half an hour at half of what the node carries
 #   scripts/bench.sh report   the table of the last run once more; `report --markdown` for the README
 #

@@ -24,7 +24,7 @@ const ROWS_A_PAGE: usize = 20_000;
 /// A page of reservations, by id.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
-    /// They.
+    /// The reservations.
     pub items: Vec<Arc<Reservation>>,
     /// After which id the next page begins; `None`: this is the last one.
     pub next: Option<Id>,
@@ -129,26 +129,28 @@ impl Shared {
         })
     }
 
-    /// Looks at some rows after `at`, which goes on, and forgets the reservations that ended before a time. Says how many.
-    pub(crate) fn forget_ended(&self, at: &mut (String, String), before: Time, rows: usize) -> Result<usize, ReadError> {
-        let (mut looked, mut forgotten) = (0, 0);
+    /// Looks at some rows after `at`, which goes on, also past a row that cannot be read, and forgets the reservations that ended before
+    /// a time.
+    pub(crate) fn forget_ended(&self, at: &mut (String, String), before: Time, rows: usize) -> Result<(), ReadError> {
+        let mut looked = 0;
         while looked < rows {
             let Rows { rows, end } = self
                 .database
                 .read(|transaction| rows_after(transaction, (&at.0, &at.1), |_| true))?;
             looked += rows.len();
             for (warehouse, id, row) in rows {
-                let (basket, _) = opened(&warehouse, &id, &row)?;
-                let over = basket.end.as_ref().is_some_and(|end| end.at < before);
-                forgotten += usize::from(over && self.view.forget(&warehouse, &basket.id));
                 *at = (warehouse, id);
+                let (basket, _) = opened(&at.0, &at.1, &row)?;
+                if basket.end.as_ref().is_some_and(|end| end.at < before) {
+                    self.view.forget(&at.0, &basket.id);
+                }
             }
             if end {
                 *at = Default::default();
                 break;
             }
         }
-        Ok(forgotten)
+        Ok(())
     }
 }
 

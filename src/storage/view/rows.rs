@@ -62,15 +62,13 @@ impl View {
         }
     }
 
-    /// Forgets a reservation that is on the disk only, where its row goes with the next snapshot. Says whether there was one.
-    pub(crate) fn forget(&self, warehouse: &str, id: &Id) -> bool {
+    /// Forgets a reservation, if it is on the disk only, where its row goes with the next snapshot.
+    pub(crate) fn forget(&self, warehouse: &str, id: &Id) {
         let shelf = self.shelf(warehouse);
-        let forgotten = shelf.is_some_and(|shelf| shelf.baskets.write().forget(id.as_str()));
-        if forgotten {
+        if shelf.is_some_and(|shelf| shelf.baskets.write().forget(id.as_str())) {
             let key = (Id::trusted(warehouse), id.clone());
             self.dirty.lock().reservations.insert(key);
         }
-        forgotten
     }
 
     /// Forgets dead letters that were settled before a time, up to `limit`.
