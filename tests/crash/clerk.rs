@@ -139,7 +139,11 @@ impl Clerk {
             .http
             .try_send(method, path, &headers, body.to_string().into_bytes())
             .map_err(|_| Gone)?;
-        Ok((answer.status, answer.json()))
+        match answer.code() == "starting" {
+            // The next life has only begun.
+            true => Err(Gone),
+            false => Ok((answer.status, answer.json())),
+        }
     }
 
     /// One event alone, or some as a batch. The scarce SKU gets none, so that its stock is never found.

@@ -39,7 +39,7 @@ pub struct Street {
     restarted: Condvar,
 }
 
-/// The connection broke before the answer.
+/// The connection broke before the answer, or the node has only begun to start again.
 struct Gone;
 
 impl Street {
@@ -264,7 +264,10 @@ impl<'a> Client<'a> {
         } else {
             body.to_string().into_bytes()
         };
-        self.http.try_send(method, path, &headers, body).map_err(|_| Gone)
+        match self.http.try_send(method, path, &headers, body) {
+            Ok(answer) if answer.code() != "starting" => Ok(answer),
+            _ => Err(Gone),
+        }
     }
 
     fn tell(&self, id: u64, kind: Kind, sku: usize, quantity: i64) -> Result<Told, Gone> {
