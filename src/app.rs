@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::actors::node::Setting;
@@ -98,6 +98,9 @@ pub async fn run(config: Config, reload: Reload, leave: impl Future<Output = ()>
     let (stop, stopping) = watch::channel(false);
     let server = tokio::spawn(http::serve(listener, entrance.clone(), stopping.clone()));
     let house = start::told(&opening, House::open(&config, &opening, stock::decide, judge)).await?;
+    // Before anybody can know that the node is there: who has seen that may end it the moment after, and it is to end in good order.
+    // While it starts a signal just ends the process, as a power cut would.
+    let signals = Signals::listen()?;
     let prometheus = Arc::new(prometheus);
     let valve = Valve::new(
         config.http.max_inflight_events as usize,
@@ -116,7 +119,7 @@ pub async fn run(config: Config, reload: Reload, leave: impl Future<Output = ()>
     let journal = house.node.store().journal().clone();
     tokio::spawn(systemd::feed_watchdog(move || metrics::progress(&journal)));
     let upkeep = tokio::spawn(upkeep(prometheus));
-    let end = wait(&house, config, reload, &logs, leave).await;
+    let end = wait(&house, signals, config, reload, &logs, leave).await;
     upkeep.abort();
     systemd::stopping("finishing what was taken");
     house.node.stop_taking();
@@ -164,26 +167,42 @@ fn told_the_time(wall: Time, newest: Option<Time>) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The signals that the node hears.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// From now on they are heard, and wait to be asked for.
+    fn listen() -> Result<Signals, Failure> {
+        let heard = |kind| signal(kind).map_err(|error| Failure::Broken(format!("signals cannot be received: {error}")));
+        Ok(Signals {
+            terminate: heard(SignalKind::terminate())?,
+            interrupt: heard(SignalKind::interrupt())?,
+            hangup: heard(SignalKind::hangup())?,
+        })
+    }
+}
+
 /// Waits for a signal, for whoever asks it to leave, or for the tree to give up.
 async fn wait(
     house: &House,
+    mut signals: Signals,
     mut config: Config,
     reload: Reload,
     logs: &telemetry::LogControl,
     leave: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
     let mut leave = std::pin::pin!(leave);
-    let broken = |error: std::io::Error| Failure::Broken(format!("signals cannot be received: {error}"));
-    let mut terminate = signal(SignalKind::terminate()).map_err(broken)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(broken)?;
     let mut fatal = house.fatal.clone();
     loop {
         tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
+            _ = signals.terminate.recv() => return Ok(()),
+            _ = signals.interrupt.recv() => return Ok(()),
             () = &mut leave => return Ok(()),
-            _ = hangup.recv() => {
+            _ = signals.hangup.recv() => {
                 systemd::reloading();
                 match reload() {
                     Ok(new) => config = apply(house, &config, &new, logs).await,
