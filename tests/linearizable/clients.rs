@@ -39,7 +39,7 @@ pub struct Street {
     restarted: Condvar,
 }
 
-/// The connection broke before the answer, or the node has only begun to start again.
+/// The connection broke before the answer.
 struct Gone;
 
 impl Street {
@@ -264,9 +264,13 @@ impl<'a> Client<'a> {
         } else {
             body.to_string().into_bytes()
         };
-        match self.http.try_send(method, path, &headers, body) {
-            Ok(answer) if answer.code() != "starting" => Ok(answer),
-            _ => Err(Gone),
+        loop {
+            let answer = self.http.try_send(method, path, &headers, body.clone()).map_err(|_| Gone)?;
+            // Nothing was judged yet, so it is the same call when it is sent again.
+            if answer.code() != "starting" {
+                return Ok(answer);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
         }
     }
 
