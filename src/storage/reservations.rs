@@ -52,50 +52,24 @@ impl Store {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page, ReadError> {
-        self.shared().reservations(warehouse, state, after, limit)
-    }
-}
-
-impl Shared {
-    /// One reservation, with the sequence of its newest fact.
-    pub(crate) fn reservation(&self, warehouse: &str, id: &str) -> Result<Option<(Arc<Reservation>, u64)>, ReadError> {
-        match self.view.reservation(warehouse, id) {
-            Found::Here(basket, seq) => Ok(Some((basket, seq))),
-            Found::Nowhere => Ok(None),
-            Found::OnDisk => {
-                let row = self.database.read(|transaction| {
-                    let table = transaction.open_table(tables::RESERVATION)?;
-                    Ok(table.get((warehouse, id))?.map(|row| row.value().to_vec()))
-                })?;
-                row.map(|row| opened(warehouse, id, &row)).transpose()
-            }
-        }
-    }
-
-    pub(crate) fn reservations(
-        &self,
-        warehouse: &str,
-        state: Option<State>,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Page, ReadError> {
+        let shared = self.shared();
         let wanted = |basket: &Reservation| state.is_none_or(|state| state == basket.state);
         // Memory first: what goes to the disk meanwhile is then seen twice and not never.
-        let here = self.view.reservations(warehouse, state, after, limit);
+        let here = shared.view.reservations(warehouse, state, after, limit);
         let mut found: BTreeMap<Id, Arc<Reservation>> = here.into_iter().map(|basket| (basket.id.clone(), basket)).collect();
         let mut seen_to: Option<Id> = None;
-        if state != Some(State::Held) && self.view.any_on_disk(warehouse) {
+        if state != Some(State::Held) && shared.view.any_on_disk(warehouse) {
             let (mut looked, mut matches) = (0, 0);
             let mut from = after.map(str::to_owned);
             loop {
-                let Rows { rows, end } = self.database.read(|transaction| {
+                let Rows { rows, end } = shared.database.read(|transaction| {
                     let after = (warehouse, from.as_deref().unwrap_or_default());
                     rows_after(transaction, after, |of| of == warehouse)
                 })?;
                 looked += rows.len();
                 from = rows.last().map(|(_, id, _)| id.clone());
                 for (_, id, row) in rows {
-                    let basket = match self.view.reservation(warehouse, &id) {
+                    let basket = match shared.view.reservation(warehouse, &id) {
                         Found::Here(basket, _) => basket,
                         Found::OnDisk => opened(warehouse, &id, &row)?.0,
                         // On its way to be forgotten.
@@ -127,6 +101,23 @@ impl Shared {
             next: full.or(seen_to),
             items,
         })
+    }
+}
+
+impl Shared {
+    /// One reservation, with the sequence of its newest fact.
+    pub(crate) fn reservation(&self, warehouse: &str, id: &str) -> Result<Option<(Arc<Reservation>, u64)>, ReadError> {
+        match self.view.reservation(warehouse, id) {
+            Found::Here(basket, seq) => Ok(Some((basket, seq))),
+            Found::Nowhere => Ok(None),
+            Found::OnDisk => {
+                let row = self.database.read(|transaction| {
+                    let table = transaction.open_table(tables::RESERVATION)?;
+                    Ok(table.get((warehouse, id))?.map(|row| row.value().to_vec()))
+                })?;
+                row.map(|row| opened(warehouse, id, &row)).transpose()
+            }
+        }
     }
 
     /// Looks at some rows after `at`, which goes on, also past a row that cannot be read, and forgets the reservations that ended before

@@ -343,8 +343,7 @@ impl State {
         doom::may_die("warehouse_sent");
     }
 
-    /// A reservation as it is, the disk's last word or ahead of it.
-    /// One that ended a while ago is read from the disk.
+    /// A reservation as it is, the disk's last word or ahead of it. One that ended a while ago is read from the disk.
     fn basket(&self, id: &Id) -> Result<Option<Arc<Reservation>>, ReadError> {
         match self.baskets.get(id) {
             Some(working) => Ok(Some(working.reservation.clone())),
