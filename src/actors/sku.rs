@@ -15,10 +15,7 @@ use super::batch::Ticket;
 use super::desk::{Desk, Prepared};
 use super::draft::Draft;
 use super::warehouse;
-use crate::domain::offer::Offer;
 use crate::domain::stock::Stock;
-use crate::domain::units::Id;
-use crate::domain::warehouse::Calendar;
 use crate::doom;
 use crate::storage::append::SkuIndex;
 
@@ -30,10 +27,8 @@ pub enum Msg {
         ticket: Arc<Ticket>,
         /// Its rows for this SKU, in order.
         rows: Vec<Prepared>,
-        /// The warehouse's channels now.
-        offer: Arc<Offer>,
-        /// Its calendar now.
-        calendar: Arc<Calendar>,
+        /// Everything needed to decide, as it is now.
+        desk: Arc<Desk>,
     },
     /// Give the working copy back, when all before is done.
     Recall,
@@ -42,26 +37,40 @@ pub enum Msg {
 /// What it is started with.
 pub struct Args {
     /// Everything needed to decide.
-    pub desk: Desk,
-    /// Its SKU's id.
-    pub sku: Id,
+    pub desk: Arc<Desk>,
     /// Its SKU.
     pub index: SkuIndex,
     /// The epoch it lives in; it never sees another.
     pub epoch: u64,
-    /// Its working copy, where its warehouse may take it from while nothing is to be done.
-    pub copy: Slot,
-    /// How many messages of work it has done, and sent on; the warehouse knows how many it was sent.
-    pub done: Arc<AtomicU64>,
+    /// What it shares with its warehouse.
+    pub slot: Arc<Slot>,
     /// Its warehouse.
     pub warehouse: ActorRef<warehouse::Msg>,
-    /// Where it notes which event it is deciding (the id's hash), so that the one that kills it is known.
-    pub deciding: Arc<AtomicU64>,
 }
 
-/// Where the copy of an awake SKU lies: whose it is at a time is told by the order of messages, never by who locks first.
-/// Behind a pointer, since it lies with the warehouse for nearly all of the time.
-pub type Slot = Arc<Mutex<Option<Box<Stock>>>>;
+/// What an awake SKU shares with its warehouse.
+#[derive(Debug, Default)]
+pub struct Slot {
+    /// Its working copy, where its warehouse may take it from while nothing is to be done: whose it is at a time is told by the order
+    /// of messages, never by who locks first. Behind a pointer, since it lies with the warehouse for nearly all of the time.
+    pub copy: Mutex<Option<Box<Stock>>>,
+    /// How many messages of work it has done, and sent on; the warehouse knows how many it was sent.
+    pub done: AtomicU64,
+    /// The hash of the id of the event that it is deciding, so that the one that kills it is known.
+    pub deciding: AtomicU64,
+}
+
+impl Slot {
+    /// Puts the copy here.
+    pub fn put(&self, stock: Option<Stock>) {
+        *self.copy.lock() = stock.map(Box::new);
+    }
+
+    /// Takes the copy from here.
+    pub fn take(&self) -> Option<Stock> {
+        self.copy.lock().take().map(|stock| *stock)
+    }
+}
 
 /// See the module.
 pub struct Sku;
@@ -77,14 +86,8 @@ impl Actor for Sku {
 
     async fn handle(&self, _: ActorRef<Msg>, message: Msg, state: &mut Args) -> Result<(), ActorProcessingErr> {
         match message {
-            Msg::Work {
-                ticket,
-                rows,
-                offer,
-                calendar,
-            } => {
-                state.desk.offer = offer;
-                state.desk.calendar = calendar;
+            Msg::Work { ticket, rows, desk } => {
+                state.desk = desk;
                 state.on_work(&ticket, rows);
             }
             Msg::Recall => state.on_recall(),
@@ -96,24 +99,24 @@ impl Actor for Sku {
 impl Args {
     fn on_work(&mut self, ticket: &Arc<Ticket>, rows: Vec<Prepared>) {
         let mut draft = Draft::new(self.desk.warehouse.clone());
-        let mut stock = self.copy.lock().take().map(|stock| *stock);
+        let mut stock = self.slot.take();
         for prepared in rows {
-            self.deciding.store(prepared.id, Ordering::Release);
+            self.slot.deciding.store(prepared.id, Ordering::Release);
             self.desk.decide(&mut stock, ticket, &prepared, &mut draft);
         }
-        *self.copy.lock() = stock.map(Box::new);
+        self.slot.put(stock);
         doom::may_die("sku");
         draft.send_of_sku(&self.desk.shared, self.epoch, self.index, self.warehouse.clone());
         doom::may_die("sku_sent");
         // Last: whoever sees it may take the copy, and what it decides must reach the journal after this.
-        self.done.fetch_add(1, Ordering::Release);
+        self.slot.done.fetch_add(1, Ordering::Release);
     }
 
     fn on_recall(&mut self) {
         let returned = warehouse::Msg::Returned {
             sku: self.index,
             epoch: self.epoch,
-            stock: self.copy.lock().take(),
+            stock: self.slot.copy.lock().take(),
         };
         // A warehouse that has died takes its SKUs with it.
         let _ = self.warehouse.cast(returned);

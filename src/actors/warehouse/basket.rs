@@ -223,7 +223,7 @@ impl State {
 
     /// A sale that names a reservation, or the void of one that told again what was confirmed.
     pub(super) fn sale(&mut self, ticket: &Arc<Ticket>, prepared: &Prepared, reservation: &Id, borrowed: &mut Borrowed) {
-        let desk = self.desk.clone();
+        let desk = Arc::clone(&self.desk);
         let event = ticket.event(prepared.row);
         let live = |basket: &Arc<Reservation>| !is_over(basket, borrowed.now);
         let basket = match self.basket(reservation) {

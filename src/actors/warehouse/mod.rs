@@ -119,7 +119,7 @@ struct Sent {
 pub struct State {
     myself: ActorRef<Msg>,
     shared: Arc<Shared>,
-    desk: Desk,
+    desk: Arc<Desk>,
     site: Arc<Site>,
     /// The current day, and the instant at which it ends.
     today: Day,
@@ -258,13 +258,13 @@ impl State {
             rows: Vec::new(),
             sifted: Sifted::default(),
             copies: 0,
-            desk: Desk {
+            desk: Arc::new(Desk {
                 shared: shared.clone(),
                 warehouse,
                 offer: Arc::new(Offer::of(&site)),
                 calendar,
                 life,
-            },
+            }),
             shared,
             site,
             today,

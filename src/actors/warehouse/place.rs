@@ -7,9 +7,8 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
-use parking_lot::Mutex;
 use ractor::ActorRef;
 
 use super::super::batch::Ticket;
@@ -54,14 +53,10 @@ pub enum Waiting {
 pub struct Awake {
     /// Its door.
     pub actor: ActorRef<sku::Msg>,
-    /// Where the copy lies.
-    pub copy: sku::Slot,
-    /// How many messages of work it was sent …
+    /// What it shares with the warehouse.
+    pub slot: Arc<sku::Slot>,
+    /// How many messages of work it was sent.
     pub sent: u64,
-    /// … and how many it has done.
-    pub done: Arc<AtomicU64>,
-    /// The id of the event that it is deciding.
-    pub deciding: Arc<AtomicU64>,
     /// What was sent to it and is not yet known to be durable, oldest first.
     pub outstanding: VecDeque<(Arc<Ticket>, Vec<Prepared>)>,
 }
@@ -184,7 +179,7 @@ impl Place {
             && (self.has_idle_actor() || planted::is(Bug::LentWhileBusy))
             && let Some(awake) = &self.awake
         {
-            self.copy = Copy::Here(awake.copy.lock().take().map(|stock| *stock));
+            self.copy = Copy::Here(awake.slot.take());
         }
     }
 
@@ -198,14 +193,14 @@ impl Place {
         if !self.hands_over(rows, hand_over_rows) {
             self.fetch();
         } else if let (Copy::Here(stock), Some(awake)) = (&mut self.copy, &self.awake) {
-            *awake.copy.lock() = stock.take().map(Box::new);
+            awake.slot.put(stock.take());
             self.copy = Copy::Awake;
         }
     }
 
     /// Whether it is awake, and its actor has done all that it was sent.
     pub(super) fn has_idle_actor(&self) -> bool {
-        let done = |awake: &Awake| awake.done.load(Ordering::Acquire) == awake.sent;
+        let done = |awake: &Awake| awake.slot.done.load(Ordering::Acquire) == awake.sent;
         self.awake.as_deref().is_some_and(done)
     }
 
@@ -328,7 +323,7 @@ impl State {
         if self.place(sku).touched == self.number {
             self.flush();
         }
-        let (offer, calendar) = (Arc::clone(&self.desk.offer), Arc::clone(&self.desk.calendar));
+        let desk = Arc::clone(&self.desk);
         let place = self.place(sku);
         let Some(awake) = &mut place.awake else { return };
         place.in_flight += 1;
@@ -340,8 +335,7 @@ impl State {
         let _ = awake.actor.cast(sku::Msg::Work {
             ticket: ticket.clone(),
             rows,
-            offer,
-            calendar,
+            desk,
         });
     }
 
@@ -375,23 +369,17 @@ impl State {
     }
 
     pub(super) fn wake(&mut self, sku: SkuIndex) {
-        let Some((_, id)) = self.shared.store.view().keys().names(sku) else {
-            return;
-        };
-        let (desk, epoch, warehouse) = (self.desk.clone(), self.epoch, self.myself.clone());
-        let (deciding, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let (desk, epoch, warehouse) = (Arc::clone(&self.desk), self.epoch, self.myself.clone());
         let place = self.place(sku);
         let Copy::Here(stock) = &mut place.copy else { return };
-        let copy = Arc::new(Mutex::new(stock.take().map(Box::new)));
+        let slot = Arc::new(sku::Slot::default());
+        slot.put(stock.take());
         let args = sku::Args {
             desk,
-            sku: id,
             index: sku,
             epoch,
-            copy: copy.clone(),
+            slot: Arc::clone(&slot),
             warehouse,
-            deciding: deciding.clone(),
-            done: done.clone(),
         };
         match ractor::ActorRuntime::spawn_linked_instant(None, sku::Sku, args, self.myself.get_cell()) {
             Ok((actor, _)) => {
@@ -399,10 +387,8 @@ impl State {
                 let place = self.place(sku);
                 place.awake = Some(Box::new(Awake {
                     actor,
-                    copy,
+                    slot,
                     sent: 0,
-                    done,
-                    deciding,
                     outstanding: VecDeque::new(),
                 }));
                 place.copy = Copy::Awake;
@@ -411,7 +397,7 @@ impl State {
             // It goes on asleep, as before.
             Err(error) => {
                 tracing::error!(%error, "a SKU could not be given an actor");
-                self.place(sku).copy = Copy::Here(copy.lock().take().map(|stock| *stock));
+                self.place(sku).copy = Copy::Here(slot.take());
             }
         }
     }

@@ -88,7 +88,7 @@ impl State {
         self.shared.counters.sku_deaths.fetch_add(1, Ordering::Relaxed);
         let place = self.place(sku);
         let Some(awake) = place.awake.take() else { return Ok(()) };
-        let killer = awake.deciding.load(Ordering::Acquire);
+        let killer = awake.slot.deciding.load(Ordering::Acquire);
         let deaths = match place.suspect {
             Some((id, deaths)) if id == killer => deaths + 1,
             _ => 1,

@@ -184,9 +184,10 @@ impl State {
     /// Goes by these data from now on, and tells the SKUs what changes for them.
     pub(super) fn take_site(&mut self, site: Arc<Site>) {
         let before = std::mem::replace(&mut self.site, site);
-        self.desk.offer = Arc::new(Offer::of(&self.site));
+        let desk = Arc::make_mut(&mut self.desk);
+        desk.offer = Arc::new(Offer::of(&self.site));
         if self.site.time_zone != before.time_zone {
-            self.desk.calendar = Arc::new(Calendar::new(&self.site.time_zone).unwrap_or_else(Calendar::utc));
+            desk.calendar = Arc::new(Calendar::new(&self.site.time_zone).unwrap_or_else(Calendar::utc));
             let before = self.today;
             self.today = self.desk.calendar.day_of(self.shared.clock.now());
             self.tomorrow = self.desk.calendar.start_of(self.today.plus(1));

@@ -1,18 +1,22 @@
-//! The recent book of one SKU: what moved, by business time and lot, in 16 bytes an entry.
+//! The recent book of one SKU: what moved, by business time and lot, in 8 bytes an entry.
 //!
 //! Nearly every entry has one figure, and it is small: then it stands in the row itself. What does not fit, an entry with several
-//! figures or one past 32 bits, has its figures beside the rows; so has a lot with an id. A hundred thousand SKUs with a day of
-//! movements are the reason: as plain structures (a time, a shared id, three figures: 48 bytes) they took more than all else.
-//! Deltas in one byte string would take a third of that again, and were rejected: each late event and each count would read it all.
+//! figures, a large one or a time of another age, lies whole beside the rows; so does a lot's id. A hundred thousand SKUs with a day
+//! of movements are the reason: as plain structures (a time, a shared id, three figures: 48 bytes) they took more than all else.
+//! Deltas in one byte string would take half of it, and were rejected: each late event and each count would read it all.
 //!
-//! A book is copied each time its SKU gets a working copy, and a busy day's is 16 KiB. So all but the newest entries are shared by a
+//! A book is copied each time its SKU gets a working copy, and a busy day's is 8 KiB. So all but the newest entries are shared by a
 //! book and its copies, and who adds a newer entry writes it beside them; only who changes an older one pays for a copy.
+
+mod row;
 
 use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
 use crate::domain::units::{Id, Time};
+
+use row::{Base, Row};
 
 /// What one event moved, kept for as long as a count may speak of an earlier time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,23 +33,19 @@ pub struct BookEntry<'a> {
     pub set: i64,
 }
 
-/// One entry. The lot's number (0: `""`) and, in the two highest bits, which figure `units` is: own, found, set, or none of them but
-/// the place of all three.
+/// An entry that no row has room for.
 #[derive(Clone, Copy)]
-struct Row {
+struct Wide {
     at: Time,
-    lot_and_kind: u32,
-    units: i32,
+    lot: u32,
+    figures: [i64; 3],
 }
-
-const KIND_SHIFT: u32 = 30;
-const WIDE: u32 = 3;
 
 /// What rows refer to.
 #[derive(Clone, Default)]
 struct Beside {
     lots: Vec<Id>,
-    wide: Vec<[i64; 3]>,
+    wide: Vec<Wide>,
 }
 
 /// See the module. Equal books have equal entries, however they are kept.
@@ -55,6 +55,8 @@ pub struct Book {
     shared: Option<Arc<Vec<Row>>>,
     /// How many they are: every event asks, and would have to wait for their list.
     older: u32,
+    /// From when the rows count their time.
+    base: Base,
     /// The newer ones.
     rows: Vec<Row>,
     beside: Option<Box<Beside>>,
@@ -69,7 +71,7 @@ fn any(figures: [i64; 3]) -> bool {
 const SLACK: usize = 8;
 
 /// So many rows of its own has a book before they join the shared ones.
-const OWN: usize = 32;
+const OWN: usize = 64;
 
 impl Clone for Book {
     /// With room for what a copy is made for: a few entries more.
@@ -82,6 +84,7 @@ impl Clone for Book {
         Book {
             shared: self.shared.clone(),
             older: self.older,
+            base: self.base,
             rows,
             beside: self.beside.clone(),
         }
@@ -184,19 +187,19 @@ impl Book {
 
     /// The time of the newest entry.
     pub fn newest(&self) -> Option<Time> {
-        self.last().map(|row| row.at)
+        self.last().map(|row| self.at_of(row))
     }
 
     /// Whether at least so many entries are before a time: one entry is enough to tell.
     pub fn has_before(&self, entries: usize, time: Time) -> bool {
         let last = entries.checked_sub(1);
-        last.is_none_or(|last| self.row_at(last).is_some_and(|row| row.at < time))
+        last.is_none_or(|last| self.row_at(last).is_some_and(|row| self.at_of(row) < time))
     }
 
     /// Forgets the entries before a time.
     pub fn cut(&mut self, before: Time) {
         self.own_all();
-        let old = self.rows.partition_point(|row| row.at < before);
+        let old = self.rows.partition_point(|row| self.at_of(row) < before);
         self.rows.drain(..old);
         if self.rows.len() * 4 < self.rows.capacity() {
             self.rows.shrink_to(self.rows.len() * 2);
@@ -206,9 +209,12 @@ impl Book {
 
     /// Adds own, found and set units to the entry of that time and lot; an entry of which nothing is left is none.
     pub fn add(&mut self, at: Time, lot: &Id, figures: [i64; 3]) {
-        let order = |row: &Row| row.at.cmp(&at).then_with(|| self.order_of_lots(row, lot));
+        let order = |row: &Row| self.at_of(row).cmp(&at).then_with(|| self.order_of_lots(row, lot));
         let place = match (self.last().map_or(Ordering::Less, order), self.rows.len().checked_sub(1)) {
             (Ordering::Less, _) if any(figures) => {
+                if self.base.is_outrun_by(at) {
+                    self.anew(at);
+                }
                 let lot = self.number_of(lot);
                 let row = self.row(at, lot, figures);
                 return self.push(row);
@@ -219,7 +225,7 @@ impl Book {
                 if self.older().last().is_some_and(|row| order(row).is_ge()) {
                     self.own_all();
                 }
-                let order = |row: &Row| row.at.cmp(&at).then_with(|| self.order_of_lots(row, lot));
+                let order = |row: &Row| self.at_of(row).cmp(&at).then_with(|| self.order_of_lots(row, lot));
                 self.rows.binary_search_by(order)
             }
         };
@@ -234,7 +240,7 @@ impl Book {
                 if !any(sum) {
                     self.rows.remove(place);
                 } else {
-                    let lot = self.rows[place].lot_and_kind & !(WIDE << KIND_SHIFT);
+                    let lot = self.number_in(&self.rows[place]);
                     self.rows[place] = self.row(at, lot, sum);
                 }
                 // Never more beside the rows than about as much again as they need.
@@ -255,33 +261,38 @@ impl Book {
         }
     }
 
+    fn wide(&self, row: &Row) -> Option<&Wide> {
+        let place = row.place()?;
+        self.beside.as_ref()?.wide.get(place)
+    }
+
+    fn at_of(&self, row: &Row) -> Time {
+        self.wide(row).map_or_else(|| row.at(self.base), |wide| wide.at)
+    }
+
+    fn number_in(&self, row: &Row) -> u32 {
+        self.wide(row).map_or_else(|| row.lot(), |wide| wide.lot)
+    }
+
     /// Two that are both `""`, as nearly all are, are equal without a look at any text.
     fn order_of_lots(&self, row: &Row, lot: &Id) -> Ordering {
-        match (row.lot_and_kind & !(WIDE << KIND_SHIFT), lot.as_str().is_empty()) {
+        match (self.number_in(row), lot.as_str().is_empty()) {
             (0, true) => Ordering::Equal,
             _ => self.lot_of(row).cmp(lot.as_str()),
         }
     }
 
     fn lot_of(&self, row: &Row) -> &str {
-        match (row.lot_and_kind & !(WIDE << KIND_SHIFT), &self.beside) {
+        match (self.number_in(row), &self.beside) {
             (0, _) | (_, None) => "",
             (number, Some(beside)) => beside.lots.get(number as usize - 1).map_or("", Id::as_str),
         }
     }
 
     fn entry(&self, row: &Row) -> BookEntry<'_> {
-        let kind = row.lot_and_kind >> KIND_SHIFT;
-        let mut figures = [0; 3];
-        if kind == WIDE {
-            let wide = self.beside.as_ref().and_then(|beside| beside.wide.get(row.units as usize));
-            figures = wide.copied().unwrap_or_default();
-        } else {
-            figures[kind as usize] = i64::from(row.units);
-        }
-        let [own, found, set] = figures;
+        let [own, found, set] = self.wide(row).map_or_else(|| row.figures(), |wide| wide.figures);
         BookEntry {
-            at: row.at,
+            at: self.at_of(row),
             lot: self.lot_of(row),
             own,
             found,
@@ -289,25 +300,17 @@ impl Book {
         }
     }
 
-    /// A row with these figures, which go beside the rows when they do not fit.
+    /// A row for this entry, which goes beside the rows when it does not fit.
     fn row(&mut self, at: Time, lot: u32, figures: [i64; 3]) -> Row {
-        let one = match figures {
-            [own, 0, 0] => Some((0, own)),
-            [0, found, 0] => Some((1, found)),
-            [0, 0, set] => Some((2, set)),
-            _ => None,
-        };
-        let fits = one.and_then(|(kind, units)| Some((kind, i32::try_from(units).ok()?)));
-        let (kind, units) = fits.unwrap_or_else(|| {
+        Row::narrow(self.base, at, lot, figures).unwrap_or_else(|| {
             let wide = &mut self.beside.get_or_insert_default().wide;
-            wide.push(figures);
-            (WIDE, (wide.len() - 1) as i32)
-        });
-        Row {
-            at,
-            lot_and_kind: lot | kind << KIND_SHIFT,
-            units,
-        }
+            // Of one large delivery there is one for ever.
+            if wide.capacity() == 0 {
+                wide.reserve_exact(1);
+            }
+            wide.push(Wide { at, lot, figures });
+            Row::wide(wide.len() - 1)
+        })
     }
 
     fn number_of(&mut self, lot: &Id) -> u32 {
@@ -327,17 +330,25 @@ impl Book {
 
     /// Drops what lies beside the rows and is of no entry.
     fn tidy(&mut self) {
-        if self.beside.is_none() {
+        if let (Some(_), Some(newest)) = (&self.beside, self.newest()) {
+            self.anew(newest);
+        }
+    }
+
+    /// Writes all rows anew, with times counted as a book has them whose newest entry is of that time.
+    fn anew(&mut self, newest: Time) {
+        let base = Base::of(newest);
+        if self.is_empty() {
+            (self.base, self.beside) = (base, None);
             return;
         }
         self.own_all();
-        let Some(beside) = &self.beside else { return };
-        let mut fresh = Book::with_room(self.rows.len());
-        let old = beside.lots.clone();
+        let mut fresh = Book::with_room(self.rows.len() + 1);
+        fresh.base = base;
+        let old = self.beside.as_ref().map_or(&[][..], |beside| &beside.lots);
         for row in &self.rows {
             let BookEntry { at, own, found, set, .. } = self.entry(row);
-            let number = row.lot_and_kind & !(WIDE << KIND_SHIFT);
-            let lot = number.checked_sub(1).and_then(|at| old.get(at as usize));
+            let lot = self.number_in(row).checked_sub(1).and_then(|at| old.get(at as usize));
             let lot = lot.map_or(0, |lot| fresh.number_of(lot));
             let row = fresh.row(at, lot, [own, found, set]);
             fresh.rows.push(row);
@@ -369,8 +380,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_of_the_book_takes_sixteen_bytes() {
-        assert_eq!(size_of::<Row>(), 16);
+    fn a_book_takes_six_words() {
         assert_eq!(size_of::<Book>(), 48);
     }
 
@@ -388,6 +398,21 @@ mod tests {
         assert!(book.rows.capacity() <= 64);
     }
 
+    const START: i64 = 1_764_460_800_000;
+
+    #[test]
+    fn a_book_of_more_lots_than_a_row_can_number_tells_them_apart() {
+        let mut book = Book::default();
+        let lots: Vec<String> = (0..200).map(|number| format!("L{number:03}")).collect();
+        for lot in &lots {
+            book.add(Time(START + 1_000), &Id::trusted(lot), [3, 0, 0]);
+        }
+        book.add(Time(START + 1_000), &Id::trusted(&lots[150]), [-3, 0, 0]);
+        let told: Vec<_> = book.iter().map(|entry| (entry.lot, entry.own)).collect();
+        let left = lots.iter().enumerate().filter(|(number, _)| *number != 150);
+        assert_eq!(told, left.map(|(_, lot)| (lot.as_str(), 3)).collect::<Vec<_>>());
+    }
+
     #[derive(Clone, Debug)]
     enum Step {
         Add(i64, usize, [i64; 3]),
@@ -398,11 +423,12 @@ mod tests {
     }
 
     fn step() -> impl Strategy<Value = Step> {
-        let units = || prop_oneof![4 => Just(0), 6 => -3i64..3, 1 => Just(1i64 << 33), 1 => Just(-(1i64 << 33)), 1 => Just(i64::from(i32::MIN))];
+        let units =
+            || prop_oneof![4 => Just(0), 6 => -3i64..3, 1 => Just(1i64 << 33), 1 => Just(-(1i64 << 14)), 1 => Just(1i64 << 14)];
         prop_oneof![
-            4 => (0i64..400, 0usize..6, [units(), units(), units()]).prop_map(|(at, lot, figures)| Step::Add(at, lot, figures)),
-            30 => (0i64..3, 0usize..6, [units(), units(), units()]).prop_map(|(later, lot, figures)| Step::Newer(later, lot, figures)),
-            1 => (0i64..400).prop_map(Step::Cut),
+            4 => (START..START + 400, 0usize..6, [units(), units(), units()]).prop_map(|(at, lot, figures)| Step::Add(at, lot, figures)),
+            30 => (prop_oneof![40 => 0i64..3, 1 => Just(10_000_000_000i64), 1 => Just(20_000_000_000i64)], 0usize..6, [units(), units(), units()]).prop_map(|(later, lot, figures)| Step::Newer(later, lot, figures)),
+            1 => (START..START + 400).prop_map(Step::Cut),
             2 => Just(Step::Copy),
         ]
     }
@@ -416,7 +442,7 @@ mod tests {
             let mut copies = Vec::new();
             for step in steps {
                 let step = match step {
-                    Step::Newer(later, lot, figures) => Step::Add(book.newest().map_or(0, |newest| newest.0) + later, lot, figures),
+                    Step::Newer(later, lot, figures) => Step::Add(book.newest().map_or(START, |newest| newest.0) + later, lot, figures),
                     other => other,
                 };
                 match step {
