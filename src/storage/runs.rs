@@ -1,17 +1,20 @@
 //! Sealed generations: sorted runs on disk, and for the ids a filter in memory, so that a new id reads no disk.
 //!
 //! A run is the sorted pairs (hash, offset in the generation), in rows of about 16 KiB keyed by their first pair. To find the
-//! newest place of a hash is to find the pair before (hash, end): one row. Ids of sixteen generations share one filter; a new
+//! newest place of a hash is to find the pair before (hash, end): one row. Ids of 32 generations share one filter; a new
 //! id asks as many filters as there are groups in the window, 30 ns each, and reads the disk less than once in a thousand.
+//!
+//! A filter that is full is replaced by one that is larger, and filled anew from the runs: a shop with a few hundred thousand ids in
+//! its window pays for those, and one with a hundred million asks few filters.
 //!
 //! One run over everything, merged in levels, was rejected: what expires by time is dropped here as whole generations.
 
 mod filter;
+mod filters;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
@@ -23,10 +26,11 @@ use super::codec::{Corrupt, Reader, put_signed, put_varint};
 use super::database::{Handle, ReadError};
 use super::tables;
 
-use filter::Filter;
+use filters::Filters;
+pub(crate) use filters::Growth;
 
 /// Generations that share one filter.
-const GROUP: u64 = 16;
+const GROUP: u64 = 32;
 
 /// Bytes of one pair.
 const PAIR_BYTES: usize = 12;
@@ -82,6 +86,11 @@ impl Sealed {
         facts: false,
     };
 
+    /// How many ids of that kind it has.
+    fn of(&self, kind: Kind) -> u64 {
+        if kind == Kind::Forever { self.forever } else { self.ids }
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = vec![VERSION];
         put_signed(&mut out, self.newest.0);
@@ -111,8 +120,8 @@ impl Sealed {
 pub(crate) struct Runs {
     bits: u32,
     sealed: RwLock<BTreeMap<u64, Sealed>>,
-    /// One filter for each group of generations that has ids of that kind (those that expire; those kept for ever).
-    filters: [RwLock<BTreeMap<u64, Arc<Filter>>>; 2],
+    /// For those that expire, and for those kept for ever.
+    filters: [Filters; 2],
     /// Every generation below this one has been sealed. The filter of a group that reaches past it may hold ids of a run that is being
     /// written, whose generation is not answered from yet.
     sealed_below: AtomicU64,
@@ -130,7 +139,7 @@ impl Runs {
         Runs {
             bits,
             sealed: RwLock::default(),
-            filters: [RwLock::default(), RwLock::default()],
+            filters: [Kind::Ids, Kind::Forever].map(|kind| Filters::new(kind, bits)),
             sealed_below: AtomicU64::new(0),
             hint: AtomicU64::new(0),
             id_reads: AtomicU64::new(0),
@@ -139,47 +148,12 @@ impl Runs {
 
     /// Reads what is sealed, and fills the filters anew: about a second for ten million ids.
     pub(crate) fn load(&self, database: &Handle) -> Result<(), ReadError> {
-        for (number, sealed) in sealed(database)? {
-            for (kind, count) in [(Kind::Ids, sealed.ids), (Kind::Forever, sealed.forever)] {
-                if count > 0 {
-                    self.refill(database, kind, number)?;
-                }
-            }
-            self.add(number, sealed);
+        let sealed = sealed(database)?;
+        for filters in &self.filters {
+            filters.load(database, &sealed)?;
         }
+        sealed.into_iter().for_each(|(number, sealed)| self.add(number, sealed));
         Ok(())
-    }
-
-    fn refill(&self, database: &Handle, kind: Kind, generation: u64) -> Result<(), ReadError> {
-        let filter = self.filter(kind, generation);
-        let mut after = (kind as u8, generation, 0, 0);
-        loop {
-            let page = database.read(|transaction| rows_from(transaction, after, 64))?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            if *last < after {
-                // In a damaged file the keys may go back, and would be read for ever.
-                return Err(ReadError::Damaged {
-                    table: "run",
-                    key: format!("{last:?}"),
-                    why: "it is not in order".into(),
-                });
-            }
-            after = (last.0, last.1, last.2, last.3.saturating_add(1));
-            for (_, row) in &page {
-                row.chunks_exact(PAIR_BYTES).for_each(|pair| filter.insert(hash_of(pair)));
-            }
-        }
-    }
-
-    fn filter(&self, kind: Kind, generation: u64) -> Arc<Filter> {
-        let (filters, group) = (&self.filters[kind as usize % 2], generation / GROUP);
-        let known = filters.read().get(&group).cloned();
-        known.unwrap_or_else(|| {
-            // Made while nothing is locked: some machines take a tenth of a second to hand over its megabytes, and whoever looks
-            // an id up would wait for them.
-            let made = Arc::new(Filter::new(GROUP << self.bits));
-            Arc::clone(filters.write().entry(group).or_insert(made))
-        })
     }
 
     /// The first generation that is not sealed.
@@ -188,10 +162,17 @@ impl Runs {
     }
 
     /// The filter lets pass what a run has from now on; only the runs of ids have one. It may come before the run is answered from.
-    pub(crate) fn filter_in(&self, kind: Kind, number: u64, pairs: &Pairs) {
-        if matches!(kind, Kind::Ids | Kind::Forever) && !pairs.is_empty() {
-            let filter = self.filter(kind, number);
-            pairs.iter().for_each(|(hash, _)| filter.insert(*hash));
+    /// `false`: a step was done, and there are more. A failure costs the steps so far.
+    pub(crate) fn filter_in(
+        &self,
+        database: &Handle,
+        (kind, number): (Kind, u64),
+        pairs: &Pairs,
+        growth: &mut Option<Growth>,
+    ) -> Result<bool, ReadError> {
+        match self.filters.iter().find(|filters| filters.kind() == kind) {
+            Some(filters) if !pairs.is_empty() => filters.take(database, &self.sealed, number, pairs, growth),
+            _ => Ok(true),
         }
     }
 
@@ -204,11 +185,7 @@ impl Runs {
     /// Strikes those of many hashes from the new ones that a filter lets pass.
     pub(crate) fn strike(&self, hashes: &[u64], new: &mut [bool]) {
         for filters in &self.filters {
-            for filter in filters.read().values() {
-                for (hash, new) in hashes.iter().zip(&mut *new) {
-                    *new &= !filter.may_contain(*hash);
-                }
-            }
+            filters.strike(hashes, new);
         }
     }
 
@@ -225,14 +202,9 @@ impl Runs {
 
     fn look(&self, database: &Handle, hash: u64, below: u64, hint: Option<u64>) -> Result<Option<u64>, ReadError> {
         let mut newest = None;
-        for kind in [Kind::Ids, Kind::Forever] {
-            let groups: Vec<u64> = {
-                let filters = self.filters[kind as usize].read();
-                let maybe = filters.iter().rev().filter(|(_, filter)| filter.may_contain(hash));
-                maybe.map(|(group, _)| *group).collect()
-            };
-            for group in groups {
-                let found = self.look_in(database, (kind, group), hash, below, hint)?;
+        for filters in &self.filters {
+            for group in filters.that_may_have(hash) {
+                let found = self.look_in(database, (filters.kind(), group), hash, below, hint)?;
                 newest = newest.max(found);
                 if found.is_some() {
                     break;
@@ -253,13 +225,7 @@ impl Runs {
         let mut numbers: Vec<u64> = {
             let sealed = self.sealed.read();
             let group = sealed.range(group * GROUP..(group + 1) * GROUP).rev();
-            let with_ids = group.filter(|(_, sealed)| {
-                if kind == Kind::Ids {
-                    sealed.ids > 0
-                } else {
-                    sealed.forever > 0
-                }
-            });
+            let with_ids = group.filter(|(_, sealed)| sealed.of(kind) > 0);
             with_ids.map(|(number, _)| *number).collect()
         };
         if let Some(at) = numbers.iter().position(|number| Some(*number) == hint) {
@@ -364,19 +330,17 @@ impl Runs {
         if self.sealed_below.load(Ordering::Relaxed) < (number / GROUP + 1) * GROUP {
             return;
         }
-        for (kind, filters) in self.filters.iter().enumerate() {
+        for filters in &self.filters {
             let mut group = all.range(number / GROUP * GROUP..(number / GROUP + 1) * GROUP);
-            if !group.any(|(_, sealed)| if kind == 0 { sealed.ids > 0 } else { sealed.forever > 0 }) {
-                filters.write().remove(&(number / GROUP));
+            if !group.any(|(_, sealed)| sealed.of(filters.kind()) > 0) {
+                filters.forget(number / GROUP);
             }
         }
     }
 
     /// Bytes of memory that the filters take.
     pub(crate) fn filter_bytes(&self) -> usize {
-        let bytes =
-            |filters: &RwLock<BTreeMap<u64, Arc<Filter>>>| filters.read().values().map(|filter| filter.bytes()).sum::<usize>();
-        self.filters.iter().map(bytes).sum()
+        self.filters.iter().map(Filters::bytes).sum()
     }
 }
 

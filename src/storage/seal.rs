@@ -12,7 +12,7 @@ use super::append::CommitFailure;
 use super::journal::JournalHandle;
 use super::remembered::{Generation, Noted, noted_hash};
 use super::rows::{self, Put};
-use super::runs::{self, Kind, Pairs, Sealed};
+use super::runs::{self, Growth, Kind, Pairs, Sealed};
 use super::store::Shared;
 use super::view::Keys;
 
@@ -28,6 +28,8 @@ struct Underway {
     run: usize,
     pairs: Pairs,
     written: usize,
+    /// The filter that the run's ids want.
+    growth: Option<Growth>,
 }
 
 /// The one who seals. There must be only one.
@@ -63,7 +65,14 @@ impl Sealer {
             let rows = runs::rows(*kind, number, &underway.pairs[from..]).take(PORTION);
             let portion: Vec<Put> = rows.map(|(key, row)| Put::Run(key, Some(row))).collect();
             if portion.is_empty() {
-                self.shared.runs.filter_in(*kind, number, &underway.pairs);
+                let (run, growth) = ((*kind, number), &mut underway.growth);
+                let filtered = self
+                    .shared
+                    .runs
+                    .filter_in(&self.shared.database, run, &underway.pairs, growth);
+                if !filtered.map_err(|error| CommitFailure::Disk(error.to_string()))? {
+                    return Ok(true);
+                }
                 underway.counts[underway.run] = underway.pairs.len() as u64;
                 underway.run += 1;
                 underway.written = 0;
@@ -100,6 +109,7 @@ impl Sealer {
             run: if planted::is(Bug::SealedEarly) { Kind::ALL.len() } else { 0 },
             pairs: pairs(self.shared.view.keys(), &generation, Kind::ALL[0]),
             written: 0,
+            growth: None,
             generation,
         })
     }

@@ -12,6 +12,8 @@ const BLOCK_WORDS: usize = 8;
 /// Says of a hash that it was surely never inserted, or that it may have been.
 pub(crate) struct Filter {
     words: Box<[AtomicU64]>,
+    keys: u64,
+    inserted: AtomicU64,
 }
 
 impl Filter {
@@ -20,7 +22,14 @@ impl Filter {
         let blocks = (keys * BITS_A_KEY).div_ceil(64 * BLOCK_WORDS as u64).max(1) as usize;
         Filter {
             words: (0..blocks * BLOCK_WORDS).map(|_| AtomicU64::new(0)).collect(),
+            keys,
+            inserted: AtomicU64::new(0),
         }
+    }
+
+    /// Whether so many more keys are as many as it is for, or fewer.
+    pub(crate) fn has_room(&self, more: u64) -> bool {
+        self.inserted.load(Ordering::Relaxed) + more <= self.keys
     }
 
     fn block(&self, hash: u64) -> &[AtomicU64] {
@@ -36,7 +45,12 @@ impl Filter {
     }
 
     /// Only one may insert at a time: the start, and then the sealer. Whoever asks meanwhile finds a key whole, or not yet.
-    pub(crate) fn insert(&self, hash: u64) {
+    pub(crate) fn insert_all(&self, hashes: impl Iterator<Item = u64>) {
+        let inserted = hashes.map(|hash| self.insert(hash)).count() as u64;
+        self.inserted.fetch_add(inserted, Ordering::Relaxed);
+    }
+
+    fn insert(&self, hash: u64) {
         let mixed = Filter::mixed(hash);
         for (at, word) in self.block(hash).iter().enumerate() {
             let bit = 1 << (mixed >> (6 * at) & 63);

@@ -7,12 +7,32 @@ use std::sync::atomic::Ordering;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::domain::units::Time;
+use crate::storage::database::Handle;
 use crate::storage::rows::{self, Put};
 use crate::storage::runs::{GROUP, Kind, Pairs, Runs, Sealed, rows as rows_of};
 use crate::storage::testing::{Disk, store_on};
 
 const BITS: u32 = 14;
 const GENERATIONS: u64 = 64;
+
+/// Has the filter take in a run of ids; between the steps of it, looks.
+fn take_in(runs: &Runs, database: &Handle, generation: u64, pairs: &Pairs, look: &dyn Fn()) -> u32 {
+    let (mut growth, mut steps) = (None, 0);
+    while !runs.filter_in(database, (Kind::Ids, generation), pairs, &mut growth).unwrap() {
+        steps += 1;
+        look();
+    }
+    steps
+}
+
+fn sealed(ids: u64) -> Sealed {
+    Sealed {
+        newest: Time(0),
+        ids,
+        forever: 0,
+        facts: true,
+    }
+}
 
 fn id(number: u64) -> u64 {
     xxh3_64(&number.to_le_bytes())
@@ -22,8 +42,8 @@ fn id(number: u64) -> u64 {
 fn a_million_ids_are_known_and_a_new_one_hardly_reads_the_disk() {
     let disk = Arc::new(Disk::default());
     let store = store_on(&disk);
-    let runs = Runs::new(BITS);
-    let mut model = HashMap::new();
+    let (runs, database) = (Runs::new(BITS), &store.shared.database);
+    let (mut model, mut steps) = (HashMap::new(), 0);
     for generation in 0..GENERATIONS {
         let base = generation << BITS;
         // Every hundredth id comes a second time in the next generation: the newest counts.
@@ -39,17 +59,24 @@ fn a_million_ids_are_known_and_a_new_one_hardly_reads_the_disk() {
         pairs.sort_unstable();
         let puts = rows_of(Kind::Ids, generation, &pairs).map(|(key, row)| Put::Run(key, Some(row)));
         rows::write(store.journal(), puts.collect()).unwrap();
-        let sealed = Sealed {
-            newest: Time(0),
-            ids: pairs.len() as u64,
-            forever: 0,
-            facts: true,
-        };
+        let sealed = sealed(pairs.len() as u64);
         rows::write(store.journal(), vec![Put::Generation(generation, Some(sealed.encode()))]).unwrap();
-        runs.filter_in(Kind::Ids, generation, &pairs);
+        let known: Vec<u64> = (0..generation).map(|before| id((before << BITS) + 7)).collect();
+        steps += take_in(&runs, database, generation, &pairs, &|| {
+            let mut new = vec![true; known.len()];
+            runs.strike(&known, &mut new);
+            assert!(!new.contains(&true), "a filter that grows forgets nothing meanwhile");
+        });
         runs.add(generation, sealed);
+        let ids = (generation + 1) << BITS;
+        assert!(
+            runs.filter_bytes() as u64 <= (21 * ids / 2).min(7 * (ids + (GROUP << BITS)) / 2) + 64,
+            "{} bytes of filters for {ids} ids",
+            runs.filter_bytes()
+        );
     }
-    let database = &store.shared.database;
+    // Each group's first generations are read again, and not more than once or twice.
+    assert!((1..2 * GENERATIONS as u32).contains(&steps), "{steps} steps");
     let reopened = Runs::new(BITS);
     reopened.load(database).unwrap();
     for runs in [&runs, &reopened] {
@@ -72,7 +99,7 @@ fn a_million_ids_are_known_and_a_new_one_hardly_reads_the_disk() {
         assert!(!known.contains(&true), "what is known is never called new");
         let called = fresh.iter().filter(|sure| **sure).count() as u64;
         assert!(called > new - new / 1_000, "{called} of {new} new ids are called new");
-        // A false positive looks into up to sixteen generations of its group.
+        // A false positive looks into all generations of its group.
         let reads = runs.id_reads.load(Ordering::Relaxed);
         assert!(reads / GROUP < new / 1_000, "{reads} rows read for {new} new ids");
         // Three bytes and a half an id: 35 megabytes for ten million, besides the live tables.
@@ -85,24 +112,17 @@ fn a_million_ids_are_known_and_a_new_one_hardly_reads_the_disk() {
 fn ids_that_are_being_sealed_are_known_though_all_before_them_are_forgotten() {
     let disk = Arc::new(Disk::default());
     let store = store_on(&disk);
-    let runs = Runs::new(BITS);
-    let sealed = |ids| Sealed {
-        newest: Time(0),
-        ids,
-        forever: 0,
-        facts: true,
-    };
+    let (runs, database) = (Runs::new(BITS), &store.shared.database);
     let seal = |generation: u64, between: &dyn Fn()| {
         let pairs: Pairs = vec![(id(generation), 0)];
         let puts = rows_of(Kind::Ids, generation, &pairs).map(|(key, row)| Put::Run(key, Some(row)));
         rows::write(store.journal(), puts.collect()).unwrap();
-        runs.filter_in(Kind::Ids, generation, &pairs);
+        take_in(&runs, database, generation, &pairs, &|| {});
         between();
         runs.add(generation, sealed(1));
     };
     seal(0, &|| {});
     seal(1, &|| runs.change(0, Some(sealed(0))));
-    let database = &store.shared.database;
     assert_eq!(runs.newest(database, id(1), u64::MAX), Ok(Some(1 << BITS)));
     // A group that is past altogether takes no memory.
     (2..=GROUP).for_each(|generation| seal(generation, &|| {}));
