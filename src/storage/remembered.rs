@@ -132,8 +132,30 @@ pub(crate) struct Noted {
     pub(crate) warehouse: Id,
 }
 
-/// A shard of the remembered ids: hash, then offset in the generation.
-type Ids = RwLock<HashTable<(u64, u32)>>;
+/// A remembered id: its hash, and the offset in the generation. In three halves of a word, for as two numbers it would take four.
+#[derive(Clone, Copy)]
+struct Remembered([u32; 3]);
+
+impl Remembered {
+    fn new(hash: u64, offset: u32) -> Remembered {
+        Remembered([(hash >> 32) as u32, hash as u32, offset])
+    }
+
+    fn hash(&self) -> u64 {
+        u64::from(self.0[0]) << 32 | u64::from(self.0[1])
+    }
+
+    fn offset(&self) -> u32 {
+        self.0[2] & !FOREVER
+    }
+
+    fn is_kept_forever(&self) -> bool {
+        self.0[2] & FOREVER != 0
+    }
+}
+
+/// A shard of the remembered ids.
+type Ids = RwLock<HashTable<Remembered>>;
 
 /// One generation while it is in memory. Written by the journal's thread alone.
 pub(crate) struct Generation {
@@ -186,24 +208,24 @@ impl Generation {
             [folded.id, folded.voids]
                 .into_iter()
                 .flatten()
-                .map(move |hash| (hash, offset))
+                .map(move |hash| Remembered::new(hash, offset))
         });
-        let insert = |table: &mut HashTable<(u64, u32)>, entry: (u64, u32)| {
-            table.insert_unique(entry.0, entry, |(hash, _)| *hash);
+        let insert = |table: &mut HashTable<Remembered>, entry: Remembered| {
+            table.insert_unique(entry.hash(), entry, Remembered::hash);
         };
         if facts.len() < SHARDS {
-            entries.for_each(|entry| insert(&mut self.ids[Generation::shard_of(entry.0)].write(), entry));
+            entries.for_each(|entry| insert(&mut self.ids[Generation::shard_of(entry.hash())].write(), entry));
             return;
         }
         let mut shards: Vec<_> = self.ids.iter().map(|shard| shard.write()).collect();
-        entries.for_each(|entry| insert(&mut shards[Generation::shard_of(entry.0)], entry));
+        entries.for_each(|entry| insert(&mut shards[Generation::shard_of(entry.hash())], entry));
     }
 
     /// The newest fact below `below` with that hash.
     pub(crate) fn lookup(&self, hash: u64, below: u64) -> Option<u64> {
         let shard = self.ids[Generation::shard_of(hash)].read();
-        let same = shard.iter_hash(hash).filter(|(known, _)| *known == hash);
-        let seqs = same.map(|(_, offset)| self.base + u64::from(offset & !FOREVER));
+        let same = shard.iter_hash(hash).filter(|known| known.hash() == hash);
+        let seqs = same.map(|known| self.base + u64::from(known.offset()));
         seqs.filter(|seq| *seq < below).max()
     }
 
@@ -212,7 +234,7 @@ impl Generation {
     pub(crate) fn strike(&self, hashes: &[u64], new: &mut [bool]) {
         let shards: Vec<_> = self.ids.iter().map(|shard| shard.read()).collect();
         for (hash, new) in hashes.iter().zip(new) {
-            let same = shards[Generation::shard_of(*hash)].find(*hash, |(known, _)| known == hash);
+            let same = shards[Generation::shard_of(*hash)].find(*hash, |known| known.hash() == *hash);
             *new &= same.is_none();
         }
     }
@@ -262,14 +284,14 @@ impl Generation {
 
     /// Its ids as (hash, offset): those that expire, or those kept for ever. For sealing.
     pub(crate) fn ids_kept(&self, forever: bool) -> Vec<(u64, u32)> {
-        let wanted = |(_, offset): &(u64, u32)| (offset & FOREVER != 0) == forever;
+        let wanted = |known: &Remembered| known.is_kept_forever() == forever;
         // Counted first, since a vector that grows takes up to three times its size.
         let count = |shard: &Ids| shard.read().iter().filter(|entry| wanted(entry)).count();
         let mut ids = Vec::with_capacity(self.ids.iter().map(count).sum());
         for shard in &self.ids {
             let shard = shard.read();
             let kept = shard.iter().filter(|entry| wanted(entry));
-            ids.extend(kept.map(|(hash, offset)| (*hash, offset & !FOREVER)));
+            ids.extend(kept.map(|known| (known.hash(), known.offset())));
         }
         ids
     }
