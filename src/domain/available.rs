@@ -163,7 +163,7 @@ pub fn risks_after(stock: &Stock, changes: &[Change], today: Day) -> Changes {
         lots: stock.lots.clone(),
         dated: stock.dated,
         claims,
-        book_floor: Some(Time(i64::MAX)),
+        book_floor: Some(Time(i64::MAX)).into(),
         ..Stock::default()
     };
     let after = |claims| {

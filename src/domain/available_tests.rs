@@ -14,7 +14,7 @@ fn lot(id: &str, expires_on: Option<i32>, sellable: i64) -> Lot {
         id: Id::trusted(id),
         expires_on: expires_on.map(Day),
         inside: [sellable, 0, 0],
-        last_count: None,
+        last_count: None.into(),
     }
 }
 

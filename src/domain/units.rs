@@ -175,6 +175,44 @@ impl Time {
     }
 }
 
+/// An instant that may be missing, in the room of one: of a hundred thousand SKUs each has three. It takes the earliest instant of all
+/// for none.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MaybeTime(i64);
+
+impl MaybeTime {
+    /// None.
+    pub const NONE: MaybeTime = MaybeTime(i64::MIN);
+
+    /// The instant, if there is one.
+    pub fn get(self) -> Option<Time> {
+        (self != MaybeTime::NONE).then_some(Time(self.0))
+    }
+
+    /// Puts it to a later instant, or leaves it.
+    pub fn raise(&mut self, to: Time) {
+        self.0 = self.0.max(to.0);
+    }
+}
+
+impl Default for MaybeTime {
+    fn default() -> MaybeTime {
+        MaybeTime::NONE
+    }
+}
+
+impl From<Option<Time>> for MaybeTime {
+    fn from(time: Option<Time>) -> MaybeTime {
+        time.map_or(MaybeTime::NONE, |time| MaybeTime(time.0))
+    }
+}
+
+impl fmt::Debug for MaybeTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
+    }
+}
+
 /// A calendar day in some warehouse's zone: days since 1970-01-01.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Day(pub i32);

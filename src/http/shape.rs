@@ -146,7 +146,7 @@ pub fn sku<'a>(warehouse: &'a Warehouse, sku: &'a str, stock: &Stock, seq: u64, 
         sellable: lot.inside[0],
         quarantine: lot.inside[1],
         in_transit: lot.inside[2],
-        last_count: lot.last_count.map(|at| time(at, &calendar)),
+        last_count: lot.last_count.get().map(|at| time(at, &calendar)),
     });
     let channels = warehouse.channels.keys().map(|channel| {
         let buffer = buffer_of(stock, channel, warehouse);
@@ -163,7 +163,7 @@ pub fn sku<'a>(warehouse: &'a Warehouse, sku: &'a str, stock: &Stock, seq: u64, 
         claimed: stock.claimed(),
         owed: stock.owed,
         available: Channels(channels.collect()),
-        last_count: stock.last_count.map(|at| time(at, &calendar)),
+        last_count: stock.last_count.get().map(|at| time(at, &calendar)),
         flags: flags(stock, today),
     }
 }

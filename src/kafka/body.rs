@@ -251,7 +251,7 @@ pub(super) fn put_updated(out: &mut Vec<u8>, site: &Site, sku: &str, stock: &Sto
         {
             put_number(out, name, units);
         }
-        put_time(out, name!("last_count"), lot.last_count, calendar);
+        put_time(out, name!("last_count"), lot.last_count.get(), calendar);
         out.push(b'}');
     });
     put_number(out, name!("claimed"), after.claimed);
@@ -261,7 +261,7 @@ pub(super) fn put_updated(out: &mut Vec<u8>, site: &Site, sku: &str, stock: &Sto
         // A fact of a store that did not write it down: by the channels of now.
         None => put_available(out, site, stock, fact.recorded),
     }
-    put_time(out, name!("last_count"), stock.last_count, calendar);
+    put_time(out, name!("last_count"), stock.last_count.get(), calendar);
     put_flags(out, stock, calendar.day_of(fact.recorded));
     put_fact(out, fact, calendar);
     out.push(b'}');

@@ -321,12 +321,12 @@ fn counted(before: &Stock, changes: &[Change], name: &str) -> Result<(), Broken>
     for change in changes {
         let older = match change {
             Change::Counted { lot: None, as_of } => {
-                let newest = before.lots.iter().filter_map(|lot| lot.last_count).max();
-                newest.max(before.last_count).filter(|newest| newest > as_of)
+                let newest = before.lots.iter().filter_map(|lot| lot.last_count.get()).max();
+                newest.max(before.last_count.get()).filter(|newest| newest > as_of)
             }
             Change::Counted { lot: Some(lot), as_of } => {
-                let newest = before.lot(lot).and_then(|lot| lot.last_count);
-                newest.max(before.last_count).filter(|newest| newest > as_of)
+                let newest = before.lot(lot).and_then(|lot| lot.last_count.get());
+                newest.max(before.last_count.get()).filter(|newest| newest > as_of)
             }
             _ => None,
         };

@@ -8,7 +8,7 @@ use crate::domain::fact::{Change, Outcome, Role};
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::reservation::{BasketDecision, Reservation, State, Stocks};
 use crate::domain::stock::{self, Context, Decision, Stock, Voided};
-use crate::domain::units::Id;
+use crate::domain::units::{Id, MaybeTime};
 use crate::domain::warehouse::Warehouse;
 use crate::doom;
 use crate::planted::{self, Bug};
@@ -24,8 +24,8 @@ pub(super) fn decide(stock: Option<&Stock>, event: &Event, voided: Voided<'_>, c
     let mut decision = stock::decide(stock, event, voided, ctx);
     if planted::is(Bug::StaleApplied) && decision.outcome == Outcome::Stale {
         let mut forgetful = stock.cloned().unwrap_or_default();
-        forgetful.last_count = None;
-        forgetful.lots.iter_mut().for_each(|lot| lot.last_count = None);
+        forgetful.last_count = MaybeTime::NONE;
+        forgetful.lots.iter_mut().for_each(|lot| lot.last_count = MaybeTime::NONE);
         let event = Event {
             stream: None,
             ..event.clone()

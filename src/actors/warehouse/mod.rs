@@ -15,6 +15,7 @@ mod inbox;
 mod ops;
 mod place;
 mod places;
+mod queue;
 mod rows;
 mod setting;
 mod sift;

@@ -14,6 +14,7 @@ use super::super::draft::Draft;
 use super::super::once;
 use super::State;
 use super::place::{Copy, Waiting};
+use super::queue::Queue;
 use super::stumble::said;
 use super::turn::Turn;
 use crate::domain::event::Origin;
@@ -294,7 +295,7 @@ impl State {
                 operation.copies = copies;
                 self.perform(operation);
             }
-            None => self.enter(operation, VecDeque::push_back),
+            None => self.enter(operation, Queue::push_back),
         }
     }
 
@@ -319,10 +320,10 @@ impl State {
 
     /// As [`State::begin`], before all that waits: it had all its copies once, so nobody who waits can have one of them.
     pub(super) fn begin_again(&mut self, operation: Operation) {
-        self.enter(operation, VecDeque::push_front);
+        self.enter(operation, Queue::push_front);
     }
 
-    fn enter(&mut self, operation: Operation, queue: fn(&mut VecDeque<Waiting>, Waiting)) {
+    fn enter(&mut self, operation: Operation, queue: fn(&mut Queue, Waiting)) {
         let number = self.next_operation;
         self.next_operation += 1;
         if operation.skus.is_empty() {

@@ -15,6 +15,7 @@ use super::super::batch::Ticket;
 use super::super::desk::{Desk, Prepared};
 use super::super::draft::Draft;
 use super::super::sku;
+use super::queue::Queue;
 use super::{Msg, State};
 use crate::domain::stock::Stock;
 use crate::domain::units::Time;
@@ -22,10 +23,8 @@ use crate::planted::{self, Bug};
 use crate::storage::append::SkuIndex;
 
 /// Where the working copy is.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every copy is here: a box would be one allocation more for each"
-)]
+///
+/// Nearly every copy is here: a box would be one allocation more for each.
 #[derive(Debug)]
 pub enum Copy {
     /// Here: the SKU sleeps, or its actor has nothing to do and lends it. `None`: the SKU does not exist yet.
@@ -66,21 +65,29 @@ pub struct Place {
     /// Where the copy is.
     pub copy: Copy,
     /// What waits for it, in order.
-    pub queue: VecDeque<Waiting>,
+    pub queue: Queue,
     /// The actor, while it is awake.
     pub awake: Option<Box<Awake>>,
     /// The number of the warehouse's newest journal message that touches it.
     pub touched: u64,
     /// Journal messages of its actor that are not durable yet.
     pub in_flight: u32,
-    /// The id of an event that has panicked here, and how often.
-    pub suspect: Option<(u64, u32)>,
+    /// The event that has panicked here.
+    pub suspect: Option<Box<Suspect>>,
     /// Messages with a single event, decaying by half each second.
     pub heat: u32,
     /// Seconds without work.
     pub idle_s: u32,
-    /// What its actor died of last.
-    pub last_error: String,
+}
+
+/// An event that has panicked.
+pub struct Suspect {
+    /// The hash of its id.
+    pub id: u64,
+    /// How often.
+    pub deaths: u32,
+    /// What its SKU's actor died of last.
+    pub error: String,
 }
 
 impl Place {
@@ -88,14 +95,13 @@ impl Place {
     pub(super) fn new(stock: Option<Stock>) -> Place {
         Place {
             copy: Copy::Here(stock),
-            queue: VecDeque::new(),
+            queue: Queue::default(),
             awake: None,
             touched: 0,
             in_flight: 0,
             suspect: None,
             heat: 0,
             idle_s: 0,
-            last_error: String::new(),
         }
     }
 
@@ -143,7 +149,11 @@ impl Place {
         let killer = &rows[decided];
         tracing::error!(sku = %ticket.event(killer.row).sku, "deciding an event panicked; its SKU is rebuilt and gets an actor");
         draft.back_to(mark);
-        self.suspect = Some((killer.id, 1));
+        self.suspect = Some(Box::new(Suspect {
+            id: killer.id,
+            deaths: 1,
+            error: String::new(),
+        }));
         for prepared in rows.drain(decided..).rev() {
             self.queue.push_front(Waiting::Row(ticket.clone(), Box::new(prepared)));
         }
@@ -155,7 +165,7 @@ impl Place {
     /// Rows wait for the copy behind what waits already.
     pub(super) fn wait(&mut self, ticket: &Arc<Ticket>, rows: &mut Vec<Prepared>) {
         let waiting = |prepared| Waiting::Row(ticket.clone(), Box::new(prepared));
-        self.queue.extend(rows.drain(..).map(waiting));
+        rows.drain(..).map(waiting).for_each(|waiting| self.queue.push_back(waiting));
     }
 
     /// The copy, on loan to an operation; `None`: somebody has it, or waits for it.

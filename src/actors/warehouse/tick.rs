@@ -6,7 +6,7 @@ use ractor::{ActorId, ActorProcessingErr};
 use tokio::time::Instant;
 
 use super::ops::{Operation, Work};
-use super::place::{Copy, Waiting};
+use super::place::{Copy, Suspect, Waiting};
 use super::{State, TICK_MS};
 use crate::domain::units::Time;
 use crate::planted::{self, Bug};
@@ -89,12 +89,13 @@ impl State {
         let place = self.place(sku);
         let Some(awake) = place.awake.take() else { return Ok(()) };
         let killer = awake.slot.deciding.load(Ordering::Acquire);
-        let deaths = match place.suspect {
-            Some((id, deaths)) if id == killer => deaths + 1,
-            _ => 1,
-        };
-        place.suspect = Some((killer, deaths));
-        place.last_error = error.to_owned();
+        let known = place.suspect.take().filter(|suspect| suspect.id == killer);
+        let deaths = known.map_or(1, |suspect| suspect.deaths + 1);
+        place.suspect = Some(Box::new(Suspect {
+            id: killer,
+            deaths,
+            error: error.to_owned(),
+        }));
         tracing::error!(sku = ?sku, error, deaths, "a SKU's actor died; the SKU is rebuilt");
         for (ticket, rows) in awake.outstanding.into_iter().rev() {
             for prepared in rows.into_iter().rev() {
@@ -131,7 +132,7 @@ impl State {
             Waiting::Row(ticket, prepared) => !ticket.is_answered(prepared.row) && in_flight.contains_key(&prepared.id),
             Waiting::Operation(_) => true,
         });
-        let Some((killer, 2..)) = place.suspect else {
+        let Some(killer) = place.suspect.take_if(|suspect| suspect.deaths > 1) else {
             // An event that has panicked once is tried again in an actor of its SKU's own, where it can hurt nobody else.
             if place.suspect.is_some() && place.awake.is_none() {
                 self.wake(sku);
@@ -139,14 +140,9 @@ impl State {
             self.runnable.push(sku);
             return;
         };
-        place.suspect = None;
-        let error = std::mem::take(&mut place.last_error);
-        let at = place
-            .queue
-            .iter()
-            .position(|waiting| matches!(waiting, Waiting::Row(_, prepared) if prepared.id == killer));
-        if let Some(Waiting::Row(ticket, prepared)) = at.and_then(|at| self.place(sku).queue.remove(at)) {
-            self.bury(&ticket, &prepared, &error);
+        let is_killer = |waiting: &Waiting| matches!(waiting, Waiting::Row(_, prepared) if prepared.id == killer.id);
+        if let Some(Waiting::Row(ticket, prepared)) = place.queue.take(is_killer) {
+            self.bury(&ticket, &prepared, &killer.error);
         }
         self.runnable.push(sku);
     }

@@ -66,7 +66,7 @@ impl World {
                     id: id(lot),
                     expires_on: days.map(|days| TODAY.plus(days)),
                     inside: [*units, 0, 0],
-                    last_count: None,
+                    last_count: None.into(),
                 })
                 .collect();
             lots.sort_by(|a, b| a.id.cmp(&b.id));

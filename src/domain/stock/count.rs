@@ -23,7 +23,7 @@ pub(super) fn in_range(stock: &Stock, as_of: Time, ctx: &Context<'_>) -> Result<
     let oldest = ctx
         .now
         .plus_ms(-ctx.limits.book_ms)
-        .max(stock.book_floor.unwrap_or(Time(i64::MIN)));
+        .max(stock.book_floor.get().unwrap_or(Time(i64::MIN)));
     let refusal = |detail: String| Err(Refusal::field(Code::TimeOutOfRange, "/time", detail));
     if as_of > ctx.now.plus_ms(ctx.limits.max_ahead_ms) {
         refusal(format!(
@@ -44,7 +44,7 @@ pub(super) fn in_range(stock: &Stock, as_of: Time, ctx: &Context<'_>) -> Result<
 pub(super) fn stale(stock: &Stock, lot: Option<&Id>, as_of: Time) -> bool {
     let newest = match lot {
         Some(lot) => late::counted(stock, lot),
-        None => stock.lots.iter().filter_map(|lot| lot.last_count).max().max(stock.last_count),
+        None => stock.newest_count(),
     };
     newest.is_some_and(|newest| as_of < newest)
 }

@@ -45,9 +45,9 @@ fn apply(stock: &mut Stock, change: &Change, business: Time, recorded: Time) {
         } => amend(stock, *at, lot, [*own, *found, *set]),
         Change::Counted { lot: Some(lot), as_of } => {
             let lot = lot_mut(stock, lot);
-            lot.last_count = lot.last_count.max(Some(*as_of));
+            lot.last_count.raise(*as_of);
         }
-        Change::Counted { lot: None, as_of } => stock.last_count = stock.last_count.max(Some(*as_of)),
+        Change::Counted { lot: None, as_of } => stock.last_count.raise(*as_of),
         Change::CountDue(due) => stock.count_due = *due,
         Change::Claim(claim) if claim.quantity > 0 => stock.claims.put(Claim::clone(claim)),
         Change::Claim(claim) => stock.claims.end(&claim.reservation),
@@ -57,7 +57,7 @@ fn apply(stock: &mut Stock, change: &Change, business: Time, recorded: Time) {
         Change::Deadline { reservation, deadline } => stock.claims.change(reservation, |claim| claim.deadline = *deadline),
         Change::AtRisk { reservation, at_risk } => stock.claims.change(reservation, |claim| claim.at_risk = *at_risk),
         Change::BookCut(before) => {
-            stock.book_floor = stock.book_floor.max(Some(*before));
+            stock.book_floor.raise(*before);
             stock.book.cut(*before);
         }
         Change::LotGone(lot) => {
@@ -162,7 +162,7 @@ fn write(stock: &mut Stock, lot: &Id, from: Account, to: Account, quantity: i64,
 
 /// Adds own, found and set units to the book's entry of that time and lot. What is below the floor is forgotten already.
 fn amend(stock: &mut Stock, at: Time, lot: &Id, figures: [i64; 3]) {
-    if stock.book_floor.is_some_and(|floor| at < floor) {
+    if stock.book_floor.get().is_some_and(|floor| at < floor) {
         return;
     }
     // The lot's own id, not that of the change: a day of entries shares one text.

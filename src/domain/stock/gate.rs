@@ -161,7 +161,7 @@ pub(in crate::domain) fn arrival(stock: Option<&Stock>, lot: Option<&Id>, counts
     };
     let counted = match lot {
         Some(lot) => late::counted(stock, lot),
-        None => stock.lots.iter().filter_map(|lot| lot.last_count).max().max(stock.last_count),
+        None => stock.newest_count(),
     };
     let moment = |time: &Time| (now..=now.plus_ms(MOMENT_MS)).contains(time);
     let moved = stock.book.newest().filter(|_| counts);

@@ -11,7 +11,10 @@ use super::Stock;
 
 /// The newest count that speaks of a lot: its own, or that of the SKU.
 pub(in crate::domain) fn counted(stock: &Stock, lot: &Id) -> Option<Time> {
-    stock.lot(lot).and_then(|lot| lot.last_count).max(stock.last_count)
+    stock
+        .lot(lot)
+        .and_then(|lot| lot.last_count.get())
+        .max(stock.last_count.get())
 }
 
 /// Whether what happened to a lot's sellable units at `at` was seen by a count: at or before the newest one.

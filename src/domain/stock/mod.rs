@@ -39,7 +39,7 @@ use smallvec::SmallVec;
 use super::available::available;
 use super::event::Inside;
 use super::fact::{Account, After, OnOffer};
-use super::units::{Day, Id, Time, Unit};
+use super::units::{Day, Id, MaybeTime, Time, Unit};
 
 mod arrive;
 mod book;
@@ -78,7 +78,7 @@ pub struct Lot {
     /// Units in sellable, quarantine, in_transit (the order of `Account::ALL`).
     pub inside: [i64; 3],
     /// The newest count of this lot alone.
-    pub last_count: Option<Time>,
+    pub last_count: MaybeTime,
 }
 
 /// The balance of one transfer into this warehouse.
@@ -159,13 +159,13 @@ pub struct Stock {
     /// Live claims, oldest first.
     pub claims: Claims,
     /// The newest count of the whole SKU.
-    pub last_count: Option<Time>,
+    pub last_count: MaybeTime,
     /// Whether it should be counted.
     pub count_due: bool,
     /// The recent book, by business time; entries older than the configured span are dropped.
     pub book: Book,
     /// Counts must not speak of a time before this: the book was cut here to stay bounded.
-    pub book_floor: Option<Time>,
+    pub book_floor: MaybeTime,
     /// Transfers, streams, beliefs and buffer overrides.
     pub rare: Option<Box<Rare>>,
 }
@@ -177,7 +177,7 @@ impl Lot {
             id,
             expires_on,
             inside: [0; 3],
-            last_count: None,
+            last_count: MaybeTime::NONE,
         }
     }
 
@@ -241,11 +241,17 @@ impl Stock {
         }
     }
 
+    /// When it, or a lot of it, was counted last.
+    fn newest_count(&self) -> Option<Time> {
+        let lots = self.lots.iter().map(|lot| lot.last_count);
+        lots.fold(self.last_count, MaybeTime::max).get()
+    }
+
     /// Looks at what the usual event reads and changes, but for the book's newest entry: for whoever wants many of them in the
     /// processor's cache before it begins, these first and then all the entries, which are found through them.
     pub fn glance(&self) -> u64 {
         let lot = self.lots.first().map_or(0, Lot::sellable);
-        let few = u64::from(self.claims.is_empty()) ^ u64::from(self.rare.is_some()) ^ u64::from(self.last_count.is_some());
+        let few = u64::from(self.claims.is_empty()) ^ u64::from(self.rare.is_some()) ^ u64::from(self.last_count.get().is_some());
         (lot ^ self.outside[1] ^ self.owed) as u64 ^ self.version ^ few
     }
 

@@ -30,7 +30,7 @@ pub(super) fn quick(stock: Option<&Stock>, event: &Event, ctx: &Context<'_>) -> 
         What::Receipt { quantity } => (Account::Supply, Account::Sellable, quantity),
         _ => return None,
     };
-    let counted = stock.last_count.max(lot.last_count);
+    let counted = stock.last_count.max(lot.last_count).get();
     let business = match event.time {
         Some(time) => time,
         None if counted.is_none() => ctx.now,

@@ -128,9 +128,9 @@ fn book_cut(stock: &Stock, business: Time, ctx: &Context<'_>) -> Option<Time> {
     let crowded = full.then(|| stock.book.get(stock.book.len() / 4)).flatten();
     let crowded = crowded.map(|entry| entry.at.plus_ms(1));
     let past = past_entries(stock, stock.book.len().div_ceil(2), span);
-    let ancient = business < span && stock.book_floor.is_none_or(|floor| floor <= business);
+    let ancient = business < span && stock.book_floor.get().is_none_or(|floor| floor <= business);
     let before = crowded.max((past || ancient).then_some(span))?;
-    stock.book_floor.is_none_or(|floor| floor < before).then_some(before)
+    stock.book_floor.get().is_none_or(|floor| floor < before).then_some(before)
 }
 
 /// Whether enough of the book's entries, and at least so many, are past its span. Looked for now and then only, since the oldest
@@ -146,6 +146,7 @@ fn past(stock: &Stock, lot: &Lot, horizon: Time, ctx: &Context<'_>) -> bool {
     let over = lot.expires_on.is_none() || lot.expired(ctx.today);
     let settled = lot
         .last_count
-        .is_none_or(|count| count < horizon || Some(count) <= stock.last_count);
+        .get()
+        .is_none_or(|count| count < horizon || Some(count) <= stock.last_count.get());
     empty && over && settled && !stock.book.iter().any(|entry| entry.lot == lot.id.as_str())
 }

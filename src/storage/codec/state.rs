@@ -199,13 +199,13 @@ pub(crate) fn encode_stock(stock: &Stock, seq: u64) -> Vec<u8> {
         put_str(out, lot.id.as_str());
         put_option(out, lot.expires_on, put_day);
         lot.inside.iter().for_each(|figure| put_signed(out, *figure));
-        put_option(out, lot.last_count, put_time);
+        put_option(out, lot.last_count.get(), put_time);
     });
     stock.outside.iter().for_each(|figure| put_signed(out, *figure));
     put_signed(out, stock.owed);
     put_bool(out, stock.dated);
     put_list(out, stock.claims.iter(), put_claim);
-    put_option(out, stock.last_count, put_time);
+    put_option(out, stock.last_count.get(), put_time);
     put_bool(out, stock.count_due);
     put_list(out, stock.book.iter(), |out, entry| {
         put_time(out, entry.at);
@@ -214,7 +214,7 @@ pub(crate) fn encode_stock(stock: &Stock, seq: u64) -> Vec<u8> {
         put_signed(out, entry.found);
         put_signed(out, entry.set);
     });
-    put_option(out, stock.book_floor, put_time);
+    put_option(out, stock.book_floor.get(), put_time);
     put_option(out, stock.rare.as_deref(), put_rare);
     std::mem::take(out)
 }
@@ -258,7 +258,7 @@ pub(crate) fn decode_stock(bytes: &[u8]) -> Result<(Stock, u64), Corrupt> {
             id: r.id("lot")?,
             expires_on: r.option("day", |r| r.day("day"))?,
             inside: [r.signed("sellable")?, r.signed("quarantine")?, r.signed("in transit")?],
-            last_count: r.option("count", |r| r.time("count"))?,
+            last_count: r.option("count", |r| r.time("count"))?.into(),
         })
     })?;
     let stock = Stock {
@@ -273,10 +273,10 @@ pub(crate) fn decode_stock(bytes: &[u8]) -> Result<(Stock, u64), Corrupt> {
         owed: reader.signed("owed")?,
         dated: reader.bool("dated")?,
         claims: list(reader, "claims", claim)?,
-        last_count: reader.option("count", |r| r.time("count"))?,
+        last_count: reader.option("count", |r| r.time("count"))?.into(),
         count_due: reader.bool("count due")?,
         book: book(reader, &lots)?,
-        book_floor: reader.option("book floor", |r| r.time("book floor"))?,
+        book_floor: reader.option("book floor", |r| r.time("book floor"))?.into(),
         rare: reader.option("rare", rare)?.map(Box::new),
         lots,
     };
