@@ -3,11 +3,12 @@
 //! rdkafka's mock cluster was rejected: it knows no rights, no compaction and no retention, and proves only that the client speaks
 //! to itself. A test that cannot have its broker fails and says what is missing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
@@ -52,12 +53,28 @@ impl Record {
     }
 }
 
+/// Ports that are free, each given out once: that of a broker which is stopped is free as well, and must not be another's when it is
+/// started again. They are below those that the system gives to whoever asks for any (from 32,768 on).
 fn free_ports() -> [u16; 5] {
-    // All are held at once, so that they differ.
-    let held: Vec<TcpListener> = (0..5)
-        .map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"))
-        .collect();
-    std::array::from_fn(|at| held[at].local_addr().expect("its address").port())
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    std::array::from_fn(|_| {
+        loop {
+            let next = std::process::id()
+                .wrapping_mul(131)
+                .wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
+            let port = 10_000 + (next % 22_000) as u16;
+            if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+                return port;
+            }
+        }
+    })
+}
+
+#[test]
+fn the_port_of_a_broker_that_is_stopped_is_given_to_nobody_else() {
+    let given: Vec<u16> = (0..40).flat_map(|_| free_ports()).collect();
+    assert_eq!(given.iter().collect::<BTreeSet<_>>().len(), given.len());
+    assert!(given.iter().all(|port| *port < 32_768), "{given:?}");
 }
 
 impl Broker {
