@@ -110,7 +110,8 @@ impl Filters {
         self.of.write().insert(growth.group, Arc::new(growth.filter));
     }
 
-    /// Takes in the ids of a run, or does one step towards it (`false`).
+    /// Takes in the ids of a run, or does one step towards it (`false`). Where the others' runs cannot be read, the filter that is there
+    /// takes them all the same, and lets a few more ids pass than it should: to wait for the disk would keep the generation in memory.
     pub(super) fn take(
         &self,
         database: &Handle,
@@ -121,7 +122,8 @@ impl Filters {
     ) -> Result<bool, ReadError> {
         let group = number / GROUP;
         let known = self.of.read().get(&group).cloned();
-        if growth.is_none() && known.is_none_or(|filter| !filter.has_room(pairs.len() as u64)) {
+        let has_room = |filter: &Arc<Filter>| filter.has_room(pairs.len() as u64);
+        if growth.is_none() && !known.as_ref().is_some_and(has_room) {
             let sealed = sealed.read();
             let others = sealed.range(group * GROUP..(group + 1) * GROUP);
             let others = others.filter(|(other, sealed)| **other != number && sealed.of(self.kind) > 0);
@@ -136,11 +138,17 @@ impl Filters {
             *growth = Some(self.growth(group, self.room_for(ids), left));
         }
         if let Some(mut growing) = growth.take() {
-            if !self.grow(database, &mut growing)? {
-                *growth = Some(growing);
-                return Ok(false);
+            match self.grow(database, &mut growing) {
+                Ok(true) => self.put(growing),
+                Ok(false) => {
+                    *growth = Some(growing);
+                    return Ok(false);
+                }
+                Err(error) if known.is_some() => {
+                    tracing::warn!(%error, group, "a filter of remembered ids could not be made larger: more of the new ones will be looked for on the disk");
+                }
+                Err(error) => return Err(error),
             }
-            self.put(growing);
         }
         let filter = self.of.read().get(&group).cloned();
         let hashes = pairs.iter().map(|(hash, _)| *hash);

@@ -107,6 +107,31 @@ fn a_million_ids_are_known_and_a_new_one_hardly_reads_the_disk() {
     }
 }
 
+#[test]
+fn a_filter_that_cannot_grow_takes_what_comes_all_the_same() {
+    let disk = Arc::new(Disk::default());
+    let store = store_on(&disk);
+    let (runs, database) = (Runs::new(BITS), &store.shared.database);
+    let unreadable = Handle::new(disk.backends(), 0, 0);
+    let mut asked = Vec::new();
+    for generation in 0..4 {
+        let ids = (0..100).map(|offset| (id(generation * 100 + offset), offset as u32));
+        let pairs: Pairs = ids.collect();
+        asked.extend(pairs.iter().map(|(hash, _)| *hash));
+        take_in(
+            &runs,
+            if generation < 2 { database } else { &unreadable },
+            generation,
+            &pairs,
+            &|| {},
+        );
+        runs.add(generation, sealed(100));
+    }
+    let mut new = vec![true; asked.len()];
+    runs.strike(&asked, &mut new);
+    assert!(!new.contains(&true), "what is known is never called new");
+}
+
 /// A generation is sealed portion by portion, and an older one may lose its ids meanwhile.
 #[test]
 fn ids_that_are_being_sealed_are_known_though_all_before_them_are_forgotten() {
