@@ -45,7 +45,7 @@ impl Filters {
     }
 
     /// How large a filter of so many ids is made while more may come: twice as large, or for a whole group when it has a
-    /// third of it. So an id is read again once, or not at all.
+    /// third of it. On the whole an id is read again less than once.
     fn room_for(&self, ids: u64) -> u64 {
         if ids >= self.usual / 3 { ids.max(self.usual) } else { 2 * ids }
     }
