@@ -51,7 +51,7 @@ pub fn media_type(headers: &HeaderMap) -> Answer<Option<&str>> {
 /// Reads and inflates the body. What it takes of the valve is in the permit.
 pub async fn read(door: &Door, headers: &HeaderMap, body: Body, permit: &mut Permit) -> Answer<Bytes> {
     let encoding = encoding(headers)?;
-    let raw = read_raw(door, headers, body, permit).await?;
+    let raw = read_raw(door, announced(headers)?, body, permit).await?;
     inflated(door, raw, encoding, permit).await
 }
 
@@ -61,9 +61,10 @@ pub async fn read_in_turn(door: &Door, headers: &HeaderMap, body: Body, permit: 
     let encoding = encoding(headers)?;
     // What is packed is as much work as what comes out of it.
     let grows = if encoding.is_some() { USUAL_GROWTH } else { 1 };
-    let fits = announced(headers)?.filter(|n| *n <= door.limits.max_body_bytes);
+    let announced = announced(headers)?;
+    let fits = announced.filter(|n| *n <= door.limits.max_body_bytes);
     permit.expects(fits.unwrap_or_default().saturating_mul(grows))?;
-    let raw = read_raw(door, headers, body, permit).await?;
+    let raw = read_raw(door, announced, body, permit).await?;
     permit.turn(raw.len() * grows).await?;
     inflated(door, raw, encoding, permit).await
 }
@@ -99,12 +100,12 @@ async fn inflated(door: &Door, raw: Bytes, encoding: Option<Encoding>, permit: &
     Ok(out?.into())
 }
 
-/// The next piece of a body, within the time for one and for all. For a `short` one no timer is set when it has come with its head: then it is
+/// The next piece of a body, within the time for one and for all (`end`: noted by the first that is waited for). For a `short` one no timer is set when it has come with its head: then it is
 /// handed over within the connection's turn (`Eager`), by the second look at the latest.
 async fn frame_in_time(
     body: &mut Body,
     short: bool,
-    end: Instant,
+    end: &mut Option<Instant>,
     within: Duration,
 ) -> Result<Option<Result<Frame<Bytes>, axum::Error>>, Elapsed> {
     if short {
@@ -122,23 +123,26 @@ async fn frame_in_time(
             return Ok(frame);
         }
     }
-    timeout_at(end.min(Instant::now() + within), body.frame()).await
+    let now = Instant::now();
+    let end = *end.get_or_insert(now + within * WHOLE_BODY_FACTOR);
+    timeout_at(end.min(now + within), body.frame()).await
 }
 
-async fn read_raw(door: &Door, headers: &HeaderMap, mut body: Body, permit: &mut Permit) -> Answer<Bytes> {
+async fn read_raw(door: &Door, announced: Option<usize>, mut body: Body, permit: &mut Permit) -> Answer<Bytes> {
     let limit = door.limits.max_body_bytes;
-    let announced = announced(headers)?;
     if announced.is_some_and(|n| n > limit) {
         return Err(too_large(limit).into());
     }
     let mut taken = announced.unwrap_or_default();
     permit.take_bytes(taken)?;
-    let end = Instant::now() + door.limits.body_timeout * WHOLE_BODY_FACTOR;
+    // A short body that comes with its head needs no clock; any other begins to wait now.
+    let mut end = None;
     let short = announced.is_some_and(|n| n <= SHORT_BYTES);
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
-    loop {
-        let frame = match frame_in_time(&mut body, short, end, door.limits.body_timeout).await {
+    // What has told its length is at its end with its last byte: to look once more is to take the channel's locks for nothing.
+    while !body.is_end_stream() {
+        let frame = match frame_in_time(&mut body, short, &mut end, door.limits.body_timeout).await {
             Err(_) => {
                 let detail = "the rest of the body did not arrive in time; nothing of it was taken: send it again";
                 return Err(Problem::new(Code::TooSlow, detail));

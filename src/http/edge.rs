@@ -6,20 +6,21 @@
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::MatchedPath;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use futures_util::FutureExt;
+use tokio::time::Instant;
 use tower::ServiceExt;
 
 use super::Door;
 use super::counts::count;
 use super::entrance::Entrance;
-use super::error::Problem;
+use super::error::{Answer, Problem};
 use super::straight::Page;
+use super::watched::Inside;
 use crate::domain::refusal::Code;
 
 /// The longest path with its query, in bytes.
@@ -96,9 +97,10 @@ fn valid_parent(text: &str) -> bool {
     let hex =
         |part: &str, len: usize| part.len() == len && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     let zero = |part: &str| part.bytes().all(|b| b == b'0');
-    let parts: Vec<&str> = text.split('-').collect();
-    matches!(parts[..], [version, trace, span, flags]
-        if version == "00" && hex(trace, 32) && hex(span, 16) && hex(flags, 2) && !zero(trace) && !zero(span))
+    let mut parts = text.split('-');
+    let [version, trace, span, flags] = std::array::from_fn(|_| parts.next().unwrap_or_default());
+    let whole = version == "00" && hex(trace, 32) && hex(span, 16) && hex(flags, 2) && parts.next().is_none();
+    whole && !zero(trace) && !zero(span)
 }
 
 /// The caller's request id, or a new UUID v7.
@@ -202,15 +204,8 @@ fn acceptable(headers: &HeaderMap) -> Result<(), Problem> {
             .map_err(|_| Problem::new(Code::MalformedHeader, "the header Accept is not readable text"))?;
         any = true;
         let takes = |part: &str| {
-            FORMS.contains(
-                &part
-                    .split(';')
-                    .next()
-                    .unwrap_or_default()
-                    .trim()
-                    .to_ascii_lowercase()
-                    .as_str(),
-            )
+            let asked = part.split(';').next().unwrap_or_default().trim();
+            FORMS.iter().any(|form| form.eq_ignore_ascii_case(asked))
         };
         if value.split(',').any(takes) {
             return Ok(());
@@ -225,7 +220,8 @@ fn acceptable(headers: &HeaderMap) -> Result<(), Problem> {
 
 /// Whether the caller asks for this form by name.
 pub fn asks_for(headers: &HeaderMap, form: &str) -> bool {
-    let named = |value: &HeaderValue| value.to_str().is_ok_and(|text| text.to_ascii_lowercase().contains(form));
+    let here = |text: &[u8]| text.eq_ignore_ascii_case(form.as_bytes());
+    let named = |value: &HeaderValue| value.as_bytes().windows(form.len()).any(here);
     headers.get_all(header::ACCEPT).iter().any(named)
 }
 
@@ -245,9 +241,16 @@ pub(super) struct Front {
     pub(super) door: Door,
 }
 
-/// Answers one request: never an error, never a panic.
-pub(super) async fn answer(entrance: &Entrance, request: Request<Body>) -> Result<Response<Body>, Infallible> {
-    let began = Instant::now();
+/// Answers one request: never an error, never a panic. `inside` is let go with the answer.
+///
+/// What is boxed here is boxed for its size: hyper moves this future by value, and what it might hold on another page would be copied
+/// with each request.
+pub(super) async fn answer(
+    entrance: Arc<Entrance>,
+    request: Request<Body>,
+    began: Instant,
+    inside: Inside,
+) -> Result<Response<Body>, Infallible> {
     let id = request_id(request.headers());
     let trace = Trace::of(request.headers());
     let method = request.method().clone();
@@ -262,15 +265,18 @@ pub(super) async fn answer(entrance: &Entrance, request: Request<Body>) -> Resul
             let page = Page::of(&request);
             route = page.as_ref().map(Page::route);
             let uri = request.uri().clone();
-            let answered = AssertUnwindSafe(routed(front, page, request, trace)).catch_unwind();
-            answered.await.unwrap_or_else(|_| {
-                tracing::error!(%method, path = uri.path(), trace_id = trace.id(), "a handler panicked; the request was answered with 500");
-                Problem::new(
-                    Code::InternalError,
-                    "the node failed on this request; the log has more under the trace id",
-                )
-                .render(trace.id())
-            })
+            let underway = match page {
+                Some(page) => page.answer(&front.door, request, &trace),
+                None => Box::pin(by_router(front, request, trace)),
+            };
+            match AssertUnwindSafe(underway).catch_unwind().await {
+                Ok(answered) => answered.unwrap_or_else(|problem| problem.render(trace.id())),
+                Err(_) => {
+                    tracing::error!(%method, path = uri.path(), trace_id = trace.id(), "a handler panicked; the request was answered with 500");
+                    let detail = "the node failed on this request; the log has more under the trace id";
+                    Problem::new(Code::InternalError, detail).render(trace.id())
+                }
+            }
         }
     };
     let matched = response.extensions_mut().remove::<MatchedPath>();
@@ -286,19 +292,16 @@ pub(super) async fn answer(entrance: &Entrance, request: Request<Body>) -> Resul
     if let Ok(parent) = HeaderValue::from_bytes(&trace.parent) {
         headers.insert(TRACE_PARENT.clone(), parent);
     }
+    drop(inside);
     Ok(response)
 }
 
-/// The page's answer, or that of whatever page the router finds.
-async fn routed(front: &Front, page: Option<Page>, mut request: Request<Body>, trace: Trace) -> Response<Body> {
-    if let Some(page) = page {
-        let answer = page.answer(&front.door, request, &trace).await;
-        return answer.unwrap_or_else(|problem| problem.render(trace.id()));
-    }
+/// The answer of whatever page the router finds.
+async fn by_router(front: &Front, mut request: Request<Body>, trace: Trace) -> Answer {
     let uri = request.uri().clone();
     request.extensions_mut().insert(trace);
     match front.router.clone().oneshot(request).await {
-        Ok(response) => finished(response, uri.path(), &trace),
+        Ok(response) => Ok(finished(response, uri.path(), &trace)),
         Err(never) => match never {},
     }
 }
@@ -357,6 +360,9 @@ mod tests {
         );
         let trace = Trace::of(&headers);
         assert!(trace.received.is_none() && valid_parent(trace.kept()), "{trace:?}");
+        for broken in [format!("{parent}-00"), parent.replacen('-', "", 1), String::new()] {
+            assert!(!valid_parent(&broken), "{broken}");
+        }
     }
 
     #[test]
@@ -377,5 +383,11 @@ mod tests {
         assert!(acceptable(&headers).is_ok());
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/xml"));
         assert_eq!(acceptable(&headers).unwrap_err().status(), 406);
+        headers.insert(
+            header::ACCEPT,
+            HeaderValue::from_static("text/csv, Application/X-NDJSON; q=0.5"),
+        );
+        assert!(acceptable(&headers).is_ok() && asks_for(&headers, "application/x-ndjson"));
+        assert!(!asks_for(&headers, "application/json"));
     }
 }

@@ -15,7 +15,7 @@ use super::counts;
 use super::described::{EventBody, ReportBody, VerdictsBody};
 use super::edge::{Trace, asks_for};
 use super::error::{Answer, Problem, dead_letter};
-use super::{body, params::Params};
+use super::{body, params::Params, written};
 use crate::actors::batch::{Batch, Events, Held};
 use crate::actors::node::Verdict;
 use crate::domain::event::Event;
@@ -131,33 +131,38 @@ async fn judge(door: &Door, headers: &HeaderMap, content: Body, format: Format, 
                 }
             }
         }
-        Decoded::Many(Rows { events, rejected }) => {
-            permit.take_events(events.len() + rejected.len())?;
-            let share = Arc::new(permit);
-            let recorded = door
-                .node
-                .record_refused(rejected.iter().map(|(_, row)| row), trace, || held(&share));
-            let judged = async {
-                match events.is_empty() {
-                    true => Ok(None),
-                    false => judged(door, events.into(), held(&share)).await.map(Some),
-                }
-            };
-            let (recorded, batch) = tokio::join!(recorded, judged);
-            let batch = batch?;
-            nothing_judged(batch.as_deref(), recorded.as_ref().err())?;
-            let mut recorded = recorded.map(Vec::into_iter);
-            let rejected = rejected.into_iter().map(|(place, mut row)| match &mut recorded {
-                Ok(seqs) => (place, row, seqs.next().unwrap_or_default()),
-                Err(why) => {
-                    *row.refusal = why.clone();
-                    (place, row, 0)
-                }
-            });
-            let rejected = rejected.collect();
-            Ok(Judged::Many(Many { batch, rejected }))
-        }
+        // Behind a pointer: a single sale has no use for the room that a batch takes.
+        Decoded::Many(rows) => Box::pin(judged_rows(door, rows, permit, trace)).await.map(Judged::Many),
     }
+}
+
+/// Judges what is an event, records what is none.
+async fn judged_rows(door: &Door, rows: Rows, mut permit: Permit, trace: Option<&str>) -> Answer<Many> {
+    let Rows { events, rejected } = rows;
+    permit.take_events(events.len() + rejected.len())?;
+    let share = Arc::new(permit);
+    let recorded = door
+        .node
+        .record_refused(rejected.iter().map(|(_, row)| row), trace, || held(&share));
+    let judged = async {
+        match events.is_empty() {
+            true => Ok(None),
+            false => judged(door, events.into(), held(&share)).await.map(Some),
+        }
+    };
+    let (recorded, batch) = tokio::join!(recorded, judged);
+    let batch = batch?;
+    nothing_judged(batch.as_deref(), recorded.as_ref().err())?;
+    let mut recorded = recorded.map(Vec::into_iter);
+    let rejected = rejected.into_iter().map(|(place, mut row)| match &mut recorded {
+        Ok(seqs) => (place, row, seqs.next().unwrap_or_default()),
+        Err(why) => {
+            *row.refusal = why.clone();
+            (place, row, 0)
+        }
+    });
+    let rejected = rejected.collect();
+    Ok(Many { batch, rejected })
 }
 
 /// Bodies beyond this are decoded off the runtime's threads: ten thousand rows take as long as a single sale may wait.
@@ -302,41 +307,14 @@ impl Drop for Tally {
     }
 }
 
-fn write_text(out: &mut Vec<u8>, text: &str) {
-    if text.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\') {
-        out.push(b'"');
-        out.extend_from_slice(text.as_bytes());
-        out.push(b'"');
-    } else {
-        // Writing into memory cannot fail.
-        let _ = serde_json::to_writer(out, text);
-    }
-}
-
 const SEQ: &[u8] = b",\"seq\":";
-
-/// Writes a number after its name, which is given with all that stands around it (`,"seq":`).
-fn write_number(out: &mut Vec<u8>, name: &[u8], mut n: u64) {
-    out.extend_from_slice(name);
-    // Digit by digit: the formatter's machinery costs more than the rest of a verdict.
-    let (mut digits, mut from) = ([0; 20], 20);
-    loop {
-        from -= 1;
-        digits[from] = b'0' + (n % 10) as u8;
-        n /= 10;
-        if n == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[from..]);
-}
 
 fn write_ids(out: &mut Vec<u8>, id: Option<&str>, source: Option<&str>) {
     out.push(b'{');
     for (name, text) in [("\"id\":", id), ("\"source\":", source)] {
         if let Some(text) = text {
             out.extend_from_slice(name.as_bytes());
-            write_text(out, text);
+            written::text(out, text);
             out.push(b',');
         }
     }
@@ -366,23 +344,23 @@ fn write_judged(out: &mut Vec<u8>, (id, source): (&str, &str), verdict: &Verdict
     out.extend_from_slice(outcome.word().as_bytes());
     out.push(b'"');
     if seq > 0 {
-        write_number(out, SEQ, seq);
+        written::number(out, SEQ, seq);
     }
-    write_number(out, b",\"version\":", version);
+    written::number(out, b",\"version\":", version);
     match outcome {
         Outcome::Applied { found, expired_lot } => {
             if *found > 0 {
-                write_number(out, b",\"found\":", found.unsigned_abs());
+                written::number(out, b",\"found\":", found.unsigned_abs());
             }
             if let Some(lot) = expired_lot {
                 out.extend_from_slice(b",\"expired_lot\":");
-                write_text(out, lot.as_str());
+                written::text(out, lot.as_str());
             }
         }
         Outcome::Refused(refusal) => write_problem(out, refusal, row),
         Outcome::DeadLetter { error } => {
             out.extend_from_slice(b",\"error\":");
-            write_text(out, error);
+            written::text(out, error);
         }
         Outcome::IncludedInCount | Outcome::Stale | Outcome::Recorded => {}
     }
@@ -394,7 +372,7 @@ fn write_rejected(out: &mut Vec<u8>, rejected: &Rejected, seq: u64, row: usize) 
     write_ids(out, rejected.id.as_deref(), rejected.source.as_deref());
     out.extend_from_slice(b"\"verdict\":\"refused\"");
     if seq > 0 {
-        write_number(out, SEQ, seq);
+        written::number(out, SEQ, seq);
     }
     write_problem(out, &rejected.refusal, Some(row));
     out.push(b'}');

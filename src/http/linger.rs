@@ -84,20 +84,21 @@ pub(super) struct Lingering {
 }
 
 impl Lingering {
-    /// Around a request's body. One that is announced as too large is not waited for, nor is one whose caller waits to be
+    /// Around the body of a request that has begun just now. One that is announced as too large is not waited for, nor is one whose caller waits to be
     /// asked for it.
     pub(super) fn new(
         body: Incoming,
         headers: &HeaderMap,
         (limit, within): (usize, Duration),
         leftovers: &Arc<Leftovers>,
+        began: Instant,
     ) -> Lingering {
         let limit = limit as u64;
         let asked_for = body.size_hint().lower() <= limit && !headers.contains_key(header::EXPECT);
         Lingering {
             body: Some(body),
             left: if asked_for { limit } else { 0 },
-            until: Instant::now() + within,
+            until: began + within,
             leftovers: leftovers.clone(),
         }
     }

@@ -54,6 +54,7 @@ mod skus;
 mod straight;
 mod warehouses;
 mod watched;
+mod written;
 
 /// Every route: method, path, what it is for.
 pub const ROUTES: &[(&str, &str, &str)] = &[

@@ -102,13 +102,14 @@ fn lingering(
     request: hyper::Request<hyper::body::Incoming>,
     limits: &Limits,
     leftovers: &Arc<Leftovers>,
+    began: Instant,
 ) -> hyper::Request<Body> {
     let (head, body) = request.into_parts();
     if hyper::body::Body::is_end_stream(&body) {
         return hyper::Request::from_parts(head, Body::empty());
     }
     let limits = (limits.max_body_bytes, limits.body_timeout);
-    let body = Lingering::new(body, &head.headers, limits, leftovers);
+    let body = Lingering::new(body, &head.headers, limits, leftovers, began);
     hyper::Request::from_parts(head, Body::new(body))
 }
 
@@ -177,14 +178,17 @@ impl<'c> Idle<'c> {
 
     /// Ready when it has come. Looked at after the connection each time: half a head brings it nearer, whole ones only put it off.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let looked = self.activity.look();
         let due = self.activity.head_due(self.within.0);
         if let Some(sooner) = due.filter(|at| *at < self.sleep.deadline()) {
             self.put_off(sooner);
         }
+        // Where the clock has been read, it tells the same as the timer, which lies in memory that others write to.
+        let pending = looked.map_or_else(|| !self.sleep.is_elapsed(), |now| now < self.sleep.deadline());
+        if pending && self.asked.wakes(cx) {
+            return Poll::Pending;
+        }
         loop {
-            if !self.sleep.is_elapsed() && self.asked.wakes(cx) {
-                return Poll::Pending;
-            }
             let sleep = &mut self.sleep;
             ready!(self.asked.ask(cx, |cx| sleep.as_mut().poll(cx)));
             let at = self.activity.idle_at(self.within.0, self.within.1);
@@ -235,13 +239,9 @@ async fn connection(
         // Counted for each connection: a count that all requests share would go from core to core with each of them.
         let entrance = Arc::new(entrance);
         service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-            let (inside, entrance) = (Inside::new(&activity), entrance.clone());
-            let request = lingering(request, &limits, &leftovers);
-            async move {
-                let answered = edge::answer(&entrance, request).await;
-                drop(inside);
-                answered
-            }
+            let (inside, began) = (Inside::new(&activity), Instant::now());
+            let request = lingering(request, &limits, &leftovers, began);
+            edge::answer(entrance.clone(), request, began, inside)
         })
     };
     let mut serving = std::pin::pin!(builder.serve_connection(io, service));

@@ -115,6 +115,19 @@ pub struct SkuView<'a> {
 #[derive(Debug)]
 pub struct Channels<'a>(SmallVec<[(&'a str, i64); 4]>);
 
+impl<'a> Channels<'a> {
+    /// Each of them.
+    pub fn each(&self) -> &[(&'a str, i64)] {
+        &self.0
+    }
+}
+
+impl<'a> FromIterator<(&'a str, i64)> for Channels<'a> {
+    fn from_iter<I: IntoIterator<Item = (&'a str, i64)>>(each: I) -> Channels<'a> {
+        Channels(each.into_iter().collect())
+    }
+}
+
 impl Serialize for Channels<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().copied())
@@ -162,7 +175,7 @@ pub fn sku<'a>(warehouse: &'a Warehouse, sku: &'a str, stock: &Stock, seq: u64, 
         lots: lots.collect(),
         claimed: stock.claimed(),
         owed: stock.owed,
-        available: Channels(channels.collect()),
+        available: channels.collect(),
         last_count: stock.last_count.get().map(|at| time(at, &calendar)),
         flags: flags(stock, today),
     }

@@ -11,7 +11,7 @@ use axum::response::IntoResponse;
 use super::error::{Answer, Problem};
 use super::params::{Params, Segments, sealed};
 use super::shape::{self, Page, SkuView};
-use super::{Door, body, described, history};
+use super::{Door, body, described, history, written};
 use crate::domain::refusal::Code;
 use crate::domain::stock::Stock;
 use crate::domain::units::{Day, MAX_QUANTITY};
@@ -129,8 +129,7 @@ fn shaped(door: &Door, w: &str, s: &str) -> Option<Vec<u8>> {
         let index = view.keys().find(w, s)?;
         let shaped = view.read(index, |stock, seq| Some(shape::sku(warehouse, s, stock?, seq, now)))?;
         let mut json = Vec::with_capacity(USUAL_BYTES);
-        // Numbers and texts: writing them into memory cannot fail.
-        let _ = serde_json::to_writer(&mut json, &shaped);
+        written::sku(&mut json, &shaped);
         Some(json)
     })
 }

@@ -48,9 +48,11 @@ impl Page {
     pub(super) fn answer<'d>(self, door: &'d Door, request: Request<Body>, trace: &'d Trace) -> Underway<'d> {
         match self {
             Page::Events => Box::pin(events::take(door, request, Some(trace))),
-            Page::Sku => Box::pin(std::future::ready(
-                sku_of(&request).map_or_else(|| skus::now(door, "", ""), |(warehouse, sku)| skus::now(door, warehouse, sku)),
-            )),
+            // Nothing is done before it is polled: there a panic is caught.
+            Page::Sku => Box::pin(async move {
+                let (warehouse, sku) = sku_of(&request).unwrap_or_default();
+                skus::now(door, warehouse, sku)
+            }),
         }
     }
 }

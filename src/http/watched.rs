@@ -25,16 +25,19 @@ const REST_BYTES: u64 = 1 << 20;
 /// … and how long they may take.
 const REST_WITHIN: Duration = Duration::from_secs(1);
 
+/// Since the watch last looked, which is within the same turn: it then says when. Most heads are whole by then, and nobody asks.
+const JUST_NOW: u64 = u64::MAX;
+
 /// What one connection does, seen by its own watch.
 pub(super) struct Activity {
     start: Instant,
-    /// Milliseconds after `start` of the last answer, or the last byte of one.
+    /// Milliseconds after `start` of the last answer, or the last byte of one; or [`JUST_NOW`].
     last_ms: AtomicU64,
     /// Requests begun, so that a connection that never spoke is told from one that paused.
     begun: AtomicU32,
     /// Requests not yet answered.
     inside: AtomicU32,
-    /// Milliseconds after `start`, and one more, of the first byte that no request has come of yet; 0: there is none.
+    /// Milliseconds after `start`, and one more, of the first byte that no request has come of yet; 0: there is none; or [`JUST_NOW`].
     head_ms: AtomicU64,
     /// Whether the caller speaks HTTP/2: its connection has bytes that are of no request, and no place for an answer in text.
     h2: AtomicBool,
@@ -56,12 +59,26 @@ impl Activity {
         })
     }
 
-    fn now_ms(&self) -> u64 {
-        self.start.elapsed().as_millis() as u64
+    fn touch(&self) {
+        self.last_ms.store(JUST_NOW, Ordering::Relaxed);
     }
 
-    fn touch(&self) {
-        self.last_ms.store(self.now_ms(), Ordering::Relaxed);
+    /// Says when what has happened since the last look did: now. `None`: nothing has.
+    pub(super) fn look(&self) -> Option<Instant> {
+        let just = |of: &AtomicU64| of.load(Ordering::Relaxed) == JUST_NOW;
+        let (answered, heard) = (just(&self.last_ms), just(&self.head_ms));
+        if !answered && !heard {
+            return None;
+        }
+        let now = Instant::now();
+        let ms = now.duration_since(self.start).as_millis() as u64;
+        if answered {
+            self.last_ms.store(ms, Ordering::Relaxed);
+        }
+        if heard {
+            self.head_ms.store(ms + 1, Ordering::Relaxed);
+        }
+        Some(now)
     }
 
     /// Bytes have come. Outside of a request they are the head of the next one.
@@ -73,7 +90,7 @@ impl Activity {
             self.h2.store(true, Ordering::Relaxed);
         }
         if !self.h2.load(Ordering::Relaxed) {
-            self.head_ms.store(self.now_ms() + 1, Ordering::Relaxed);
+            self.head_ms.store(JUST_NOW, Ordering::Relaxed);
         }
     }
 
@@ -95,10 +112,18 @@ impl Activity {
         self.unreadable.store(status, Ordering::Relaxed);
     }
 
+    /// The instant that a time stands for. An answer of HTTP/2 may end on another thread, after the last look: that is now, too.
+    fn at(&self, ms: u64) -> Instant {
+        match ms >= JUST_NOW - 1 {
+            true => Instant::now(),
+            false => self.start + Duration::from_millis(ms),
+        }
+    }
+
     /// When the head that has begun to come must be whole; `None`: none has begun.
     pub(super) fn head_due(&self, header: Duration) -> Option<Instant> {
-        let began = self.head_ms.load(Ordering::Relaxed).checked_sub(1)?;
-        Some(self.start + Duration::from_millis(began) + header)
+        let began = self.head_ms.load(Ordering::Relaxed);
+        (began > 0).then(|| self.at(began.saturating_sub(1)) + header)
     }
 
     /// When this connection will have been idle for too long, as things stand.
@@ -109,7 +134,7 @@ impl Activity {
         if let Some(due) = self.head_due(header) {
             return due;
         }
-        let last = self.start + Duration::from_millis(self.last_ms.load(Ordering::Relaxed));
+        let last = self.at(self.last_ms.load(Ordering::Relaxed));
         if self.begun.load(Ordering::Relaxed) == 0 {
             self.start + header
         } else {
@@ -221,5 +246,34 @@ impl Drop for Watched {
                 let _ = timeout(REST_WITHIN, told).await;
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_happened_since_the_last_look_counts_from_now_whoever_asks_first() {
+        let within = (Duration::from_secs(10), Duration::from_secs(60));
+        let activity = Activity::begin();
+        tokio::time::advance(Duration::from_secs(5)).await;
+        activity.heard(b"GET /");
+        assert_eq!(activity.head_due(within.0), Some(Instant::now() + within.0));
+        assert_eq!(activity.look(), Some(Instant::now()));
+        let due = Instant::now() + within.0;
+        tokio::time::advance(Duration::from_secs(1)).await;
+        activity.heard(b" HTTP/1.1");
+        assert_eq!(
+            (activity.look(), activity.head_due(within.0)),
+            (None, Some(due)),
+            "more of a head brings no more time"
+        );
+        drop(Inside::new(&activity));
+        assert_eq!(activity.idle_at(within.0, within.1), Instant::now() + within.1);
+        assert_eq!(activity.look(), Some(Instant::now()));
+        let due = Instant::now() + within.1;
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!((activity.look(), activity.idle_at(within.0, within.1)), (None, due));
     }
 }
