@@ -346,6 +346,18 @@ fn finished(mut response: Response<Body>, path: &str, trace: &Trace) -> Response
 mod tests {
     use super::*;
 
+    /// The bytes of the future that a function gives.
+    fn size<F: Future>(_: impl Fn(Arc<Entrance>, Request<Body>, Instant, Inside) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn what_hyper_moves_with_each_request_has_no_room_for_other_pages() {
+        // It was 1,968 bytes with the router's future and a batch's in it; single sales were 4 % fewer for the copying.
+        let bytes = size(answer);
+        assert!(bytes <= 1_024, "{bytes} bytes");
+    }
+
     #[test]
     fn a_valid_trace_is_continued_and_an_invalid_one_replaced() {
         let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
