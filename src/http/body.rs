@@ -100,8 +100,9 @@ async fn inflated(door: &Door, raw: Bytes, encoding: Option<Encoding>, permit: &
     Ok(out?.into())
 }
 
-/// The next piece of a body, within the time for one and for all (`end`: noted by the first that is waited for). For a `short` one no timer is set when it has come with its head: then it is
-/// handed over within the connection's turn (`Eager`), by the second look at the latest.
+/// The next piece of a body, within the time for one and for all (`end`, which the first that is waited for notes). For a `short` one no
+/// timer is set when it has come with its head: then it is handed over within the connection's turn (`Eager`), by the second look at the
+/// latest.
 async fn frame_in_time(
     body: &mut Body,
     short: bool,

@@ -84,8 +84,8 @@ pub(super) struct Lingering {
 }
 
 impl Lingering {
-    /// Around the body of a request that has begun just now. One that is announced as too large is not waited for, nor is one whose caller waits to be
-    /// asked for it.
+    /// Around the body of a request that began then. One that is announced as too large is not waited for, nor is one whose caller
+    /// waits to be asked for it.
     pub(super) fn new(
         body: Incoming,
         headers: &HeaderMap,
