@@ -122,9 +122,9 @@ impl View {
         self.cells.read(sku, look)
     }
 
-    /// See [`Cells::bring`].
-    pub fn bring(&self, skus: impl Iterator<Item = SkuIndex>) {
-        self.cells.bring(skus);
+    /// See [`Cells::bring_to_copy`].
+    pub fn bring_to_copy(&self, skus: impl Iterator<Item = SkuIndex>) {
+        self.cells.bring_to_copy(skus);
     }
 
     /// A copy of a SKU's state.

@@ -237,6 +237,14 @@ impl Place {
         }
     }
 
+    /// Looks at the copy's book, when it is here; see [`crate::domain::stock::Book::glance`].
+    pub(super) fn glance_at_book(&self) -> u64 {
+        match &self.copy {
+            Copy::Here(Some(stock)) => stock.book.glance(),
+            _ => 0,
+        }
+    }
+
     /// Whether nothing is known here that the view does not know, the warehouse's messages up to `durable` being in it.
     pub(super) fn at_rest(&self, durable: u64) -> bool {
         self.in_flight == 0

@@ -85,7 +85,7 @@ impl State {
         let entries = places.iter().filter_map(|place| place.newest());
         std::hint::black_box(entries.fold(seen, |seen, newest| seen ^ newest.0 as u64));
         if !elsewhere.is_empty() {
-            self.shared.store.view().bring(elsewhere.into_iter());
+            self.shared.store.view().bring_to_copy(elsewhere.into_iter());
         }
     }
 }

@@ -190,6 +190,12 @@ impl Book {
         self.last().map(|row| self.at_of(row))
     }
 
+    /// Looks at what a copy of the book reads: for whoever is to make many of them, as [`super::Stock::glance`].
+    pub fn glance(&self) -> u64 {
+        let holders = self.shared.as_ref().map_or(0, Arc::strong_count);
+        self.newest().map_or(0, |newest| newest.0 as u64) ^ holders as u64
+    }
+
     /// Whether at least so many entries are before a time: one entry is enough to tell.
     pub fn has_before(&self, entries: usize, time: Time) -> bool {
         let last = entries.checked_sub(1);

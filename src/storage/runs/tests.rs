@@ -98,10 +98,10 @@ fn a_million_ids_are_known_and_a_new_one_hardly_reads_the_disk() {
         let (fresh, known) = sure.split_at(new as usize);
         assert!(!known.contains(&true), "what is known is never called new");
         let called = fresh.iter().filter(|sure| **sure).count() as u64;
-        assert!(called > new - new / 1_000, "{called} of {new} new ids are called new");
-        // A false positive looks into all generations of its group.
+        assert!(called >= new - 5, "{called} of {new} new ids are called new");
+        // A false positive, one in 150,000 for each full filter, looks into all generations of its group.
         let reads = runs.id_reads.load(Ordering::Relaxed);
-        assert!(reads / GROUP < new / 1_000, "{reads} rows read for {new} new ids");
+        assert!(reads <= 5 * GROUP, "{reads} rows read for {new} new ids");
         // Three bytes and a half an id: 35 megabytes for ten million, besides the live tables.
         assert_eq!(runs.filter_bytes() as u64 * 2, 7 * (GENERATIONS << BITS));
     }

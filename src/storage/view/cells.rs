@@ -6,7 +6,7 @@
 use parking_lot::{RwLock, RwLockWriteGuard};
 use smallvec::SmallVec;
 
-use crate::domain::stock::Stock;
+use crate::domain::stock::{Book, Stock};
 use crate::planted::{self, Bug};
 use crate::storage::append::SkuIndex;
 
@@ -85,13 +85,20 @@ impl Cells {
     /// Has the processor fetch what the next facts of some SKUs will change, many at a time: between the locks of one fold after the
     /// other it waits for each line of memory. Changes nothing.
     pub(crate) fn bring(&self, skus: impl Iterator<Item = SkuIndex>) {
+        self.bring_with(skus, |book| book.newest().map_or(0, |newest| newest.0 as u64));
+    }
+
+    /// As [`Cells::bring`], for whoever is to copy their states.
+    pub(crate) fn bring_to_copy(&self, skus: impl Iterator<Item = SkuIndex>) {
+        self.bring_with(skus, Book::glance);
+    }
+
+    fn bring_with(&self, skus: impl Iterator<Item = SkuIndex>, look: impl Fn(&Book) -> u64) {
         let shards: SmallVec<[_; SHARDS]> = self.shards.iter().map(|shard| shard.read()).collect();
         let cell = |sku: SkuIndex| shards[sku.0 as usize % SHARDS].get(sku.0 as usize / SHARDS)?.as_deref();
         let cells: Vec<&Cell> = skus.filter_map(cell).collect();
         let seen = cells.iter().fold(0, |seen, cell| seen ^ cell.seq ^ cell.stock.glance());
-        let entries = cells.iter().filter_map(|cell| cell.stock.book.newest());
-        let seen = entries.fold(seen, |seen, newest| seen ^ newest.0 as u64);
-        std::hint::black_box(seen);
+        std::hint::black_box(cells.iter().fold(seen, |seen, cell| seen ^ look(&cell.stock.book)));
     }
 
     /// Changes a SKU by the fact `seq`, unless that fact is in it already. Says whether the SKU is new.
