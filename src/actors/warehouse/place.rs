@@ -26,6 +26,10 @@ use crate::storage::append::SkuIndex;
 ///
 /// Nearly every copy is here: a box would be one allocation more for each.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every place has its copy here, and is behind a pointer itself"
+)]
 pub enum Copy {
     /// Here: the SKU sleeps, or its actor has nothing to do and lends it. `None`: the SKU does not exist yet.
     Here(Option<Stock>),

@@ -129,7 +129,7 @@ fn of_lot(stock: &Stock, lot: &Id, counted: i64, as_of: Time, changes: &mut Chan
 /// Of what is owed: what was found in this lot, and what was found in others after a time.
 fn owed_for(stock: &Stock, lot: &Id, since: Time) -> (i64, i64) {
     let (mut rest, mut here, mut elsewhere) = (stock.owed, 0, 0);
-    for entry in stock.book.iter().rev().filter(|entry| entry.found > 0) {
+    for entry in stock.book.newest_first().filter(|entry| entry.found > 0) {
         let units = entry.found.min(rest);
         rest -= units;
         if entry.lot == lot.as_str() {

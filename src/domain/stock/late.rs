@@ -33,7 +33,7 @@ pub(in crate::domain) fn stood(stock: &Stock, lot: &Id, at: Time) -> i64 {
 
 /// The entries of the recent book after a time, newest first.
 pub(super) fn later(stock: &Stock, at: Time) -> impl Iterator<Item = super::BookEntry<'_>> {
-    stock.book.iter().rev().take_while(move |entry| entry.at > at)
+    stock.book.newest_first().take_while(move |entry| entry.at > at)
 }
 
 /// Writes a late leg of `units` (negative: left) into the book without touching sellable: at its time it moved the lot,

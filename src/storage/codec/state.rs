@@ -46,9 +46,6 @@ fn list<T, L: FromIterator<T>>(
     (0..count).map(|_| read(reader)).collect()
 }
 
-/// Entries of a book for which room is made at once.
-const MOST_AT_ONCE: usize = 1_024;
-
 pub(crate) fn encode_reservation(reservation: &Reservation, seq: u64) -> Vec<u8> {
     let mut out = Vec::with_capacity(96);
     put_head(&mut out, seq);
@@ -207,13 +204,14 @@ pub(crate) fn encode_stock(stock: &Stock, seq: u64) -> Vec<u8> {
     put_list(out, stock.claims.iter(), put_claim);
     put_option(out, stock.last_count.get(), put_time);
     put_bool(out, stock.count_due);
-    put_list(out, stock.book.iter(), |out, entry| {
+    put_varint(out, stock.book.len() as u64);
+    for entry in stock.book.iter() {
         put_time(out, entry.at);
         put_str(out, entry.lot);
         put_signed(out, entry.own);
         put_signed(out, entry.found);
         put_signed(out, entry.set);
-    });
+    }
     put_option(out, stock.book_floor.get(), put_time);
     put_option(out, stock.rare.as_deref(), put_rare);
     std::mem::take(out)
@@ -287,8 +285,7 @@ pub(crate) fn decode_stock(bytes: &[u8]) -> Result<(Stock, u64), Corrupt> {
 /// The recent book. Its entries share the ids of the lots, as they do while the node runs.
 fn book(reader: &mut Reader<'_>, lots: &[Lot]) -> Result<Book, Corrupt> {
     let count = reader.count("book")?;
-    // Room for nothing more, since it is kept; garbage may announce as many entries as it has bytes.
-    let mut book = Book::with_room(count.min(MOST_AT_ONCE));
+    let mut book = Book::default();
     for _ in 0..count {
         let at = reader.time("at")?;
         let lot = reader.str("lot")?;

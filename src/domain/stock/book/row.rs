@@ -1,11 +1,13 @@
 //! One entry of a book in eight bytes.
 
+use std::ops::{Deref, DerefMut};
+
 use crate::domain::units::Time;
 
 /// One entry, from the highest bit on: milliseconds since the book's [`Base`] (34 bits, 198 days), which figure it has (2: own, found,
 /// set), the lot's number (6; 0: `""`), whether the units are thousands (1), and the units (21, with a sign). Or, of an entry that has no
 /// room there, [`WIDE`] in place of the figure's kind, and where the whole of it lies beside the rows (21).
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Row(u64);
 
 const AT_SHIFT: u32 = 30;
@@ -89,6 +91,55 @@ impl Row {
         let mut figures = [0; 3];
         figures[self.kind() as usize % 3] = if self.0 & THOUSANDS == 0 { units } else { units * 1_000 };
         figures
+    }
+}
+
+/// So many rows a book has within itself: more entries in a day most SKUs have not.
+const FEW: usize = 8;
+
+/// A few rows, by age.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Few {
+    rows: [Row; FEW],
+    len: u8,
+}
+
+impl Few {
+    pub(super) fn is_full(&self) -> bool {
+        self.len() == FEW
+    }
+
+    /// Adds the newest. There must be room.
+    pub(super) fn push(&mut self, row: Row) {
+        self.insert(self.len(), row);
+    }
+
+    /// Puts a row at a place. There must be room.
+    pub(super) fn insert(&mut self, place: usize, row: Row) {
+        let len = self.len();
+        self.rows.copy_within(place..len, place + 1);
+        self.rows[place] = row;
+        self.len += 1;
+    }
+
+    pub(super) fn remove(&mut self, place: usize) {
+        let len = self.len();
+        self.rows.copy_within(place + 1..len, place);
+        self.len -= 1;
+    }
+}
+
+impl Deref for Few {
+    type Target = [Row];
+
+    fn deref(&self) -> &[Row] {
+        &self.rows[..usize::from(self.len)]
+    }
+}
+
+impl DerefMut for Few {
+    fn deref_mut(&mut self) -> &mut [Row] {
+        &mut self.rows[..usize::from(self.len)]
     }
 }
 
