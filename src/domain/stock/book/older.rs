@@ -11,6 +11,9 @@ use super::row::Row;
 /// So many rows a chunk has as a rule.
 const CHUNK: usize = 64;
 
+/// Room for so many more rows is made at a time.
+const MORE: usize = 16;
+
 /// Some neighbouring rows, and all before them. Never empty.
 #[derive(Clone)]
 pub(super) struct Chunk {
@@ -59,12 +62,14 @@ impl Older {
             return;
         };
         if let Some(own) = Arc::get_mut(chunk) {
-            // A list that doubles would be half empty, with every busy SKU.
-            own.rows.reserve_exact(rows.len());
+            if own.rows.capacity() < own.rows.len() + rows.len() {
+                // A list that doubles would be half empty, with every busy SKU.
+                own.rows.reserve_exact(MORE);
+            }
             own.rows.extend_from_slice(rows);
             return;
         }
-        let mut all = Vec::with_capacity(chunk.rows.len() + rows.len());
+        let mut all = Vec::with_capacity(CHUNK.min(chunk.rows.len() + MORE));
         all.extend_from_slice(&chunk.rows);
         all.extend_from_slice(rows);
         *chunk = Arc::new(Chunk {
@@ -92,5 +97,52 @@ impl Older {
             (Some(first), _) => chunk.oldest = *first,
             (None, _) => self.0 = chunk.before.take(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(places: std::ops::Range<usize>) -> Vec<Row> {
+        places.map(Row::wide).collect()
+    }
+
+    fn places(older: &Older) -> Vec<usize> {
+        let mut chunks: Vec<&[Row]> = older.chunks().collect();
+        chunks.reverse();
+        chunks.concat().iter().filter_map(|row| row.place()).collect()
+    }
+
+    /// The two who add to what they share, a working copy and the view, pay for the newest chunk and not for a day of rows.
+    #[test]
+    fn who_adds_to_shared_rows_copies_the_newest_chunk_at_most() {
+        let mut here = Older::default();
+        (0..40).for_each(|four| here.append(&rows(4 * four..4 * four + 4)));
+        let mut there = here.clone();
+        here.append(&rows(160..164));
+        there.append(&rows(260..264));
+        let of_both =
+            |chunk: usize| here.chunks().nth(chunk).map(<[Row]>::as_ptr) == there.chunks().nth(chunk).map(<[Row]>::as_ptr);
+        assert_eq!([of_both(0), of_both(1), of_both(2)], [false, true, true]);
+        assert!(places(&here).into_iter().eq(0..164));
+        assert!(places(&there).into_iter().eq((0..160).chain(260..264)));
+        assert_eq!(here.oldest().and_then(Row::place), Some(0));
+    }
+
+    /// A late event changes old rows of one book: its copy keeps them as they were.
+    #[test]
+    fn an_old_row_changes_for_one_book_only_and_a_chunk_without_rows_is_none() {
+        let mut here = Older::default();
+        (0..40).for_each(|four| here.append(&rows(4 * four..4 * four + 4)));
+        let there = here.clone();
+        for gone in 0..70 {
+            here.change(&|row: &Row| row.place().cmp(&Some(gone)), |rows, place| {
+                rows.remove(place.unwrap());
+            });
+        }
+        assert!(places(&here).into_iter().eq(70..160));
+        assert_eq!(here.oldest().and_then(Row::place), Some(70));
+        assert!(places(&there).into_iter().eq(0..160));
     }
 }

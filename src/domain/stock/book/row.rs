@@ -94,38 +94,36 @@ impl Row {
     }
 }
 
-/// So many rows a book has within itself: more entries in a day most SKUs have not.
-const FEW: usize = 8;
+/// So many rows a book has within itself: they take no more room than a list's head and its first allocation did.
+const FEW: usize = 4;
 
-/// A few rows, by age.
+/// A few rows, by age. A place without one is zero, which no row is: a row has units, or is wide.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Few {
-    rows: [Row; FEW],
-    len: u8,
-}
+pub(super) struct Few([Row; FEW]);
 
 impl Few {
+    fn count(&self) -> usize {
+        self.0.iter().filter(|row| row.0 != 0).count()
+    }
+
     pub(super) fn is_full(&self) -> bool {
-        self.len() == FEW
+        self.0[FEW - 1].0 != 0
     }
 
     /// Adds the newest. There must be room.
     pub(super) fn push(&mut self, row: Row) {
-        self.insert(self.len(), row);
+        self.0[self.count()] = row;
     }
 
     /// Puts a row at a place. There must be room.
     pub(super) fn insert(&mut self, place: usize, row: Row) {
-        let len = self.len();
-        self.rows.copy_within(place..len, place + 1);
-        self.rows[place] = row;
-        self.len += 1;
+        self.0.copy_within(place..FEW - 1, place + 1);
+        self.0[place] = row;
     }
 
     pub(super) fn remove(&mut self, place: usize) {
-        let len = self.len();
-        self.rows.copy_within(place + 1..len, place);
-        self.len -= 1;
+        self.0.copy_within(place + 1.., place);
+        self.0[FEW - 1] = Row::default();
     }
 }
 
@@ -133,13 +131,14 @@ impl Deref for Few {
     type Target = [Row];
 
     fn deref(&self) -> &[Row] {
-        &self.rows[..usize::from(self.len)]
+        &self.0[..self.count()]
     }
 }
 
 impl DerefMut for Few {
     fn deref_mut(&mut self) -> &mut [Row] {
-        &mut self.rows[..usize::from(self.len)]
+        let count = self.count();
+        &mut self.0[..count]
     }
 }
 
