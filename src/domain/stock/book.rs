@@ -475,6 +475,9 @@ mod tests {
                 let wanted: Vec<_> = plain.iter().map(|(key, figures)| (*key, *figures)).collect();
                 prop_assert_eq!(told, wanted);
                 prop_assert_eq!(book.newest(), plain.keys().next_back().map(|(at, _)| *at));
+                prop_assert_eq!(book.len(), plain.len());
+                let backwards: Vec<_> = book.newest_first().map(|entry| (entry.at, entry.lot)).collect();
+                prop_assert!(backwards.iter().rev().copied().eq(plain.keys().copied()));
                 let mut again = Book::default();
                 book.iter().for_each(|entry| again.add(entry.at, &Id::trusted(entry.lot), [entry.own, entry.found, entry.set]));
                 prop_assert_eq!(&again, &book);

@@ -27,6 +27,16 @@ pub(super) struct Chunk {
 #[derive(Clone, Default)]
 pub(super) struct Older(Option<Arc<Chunk>>);
 
+/// One after the other: a damaged file may give a chain that is longer than a thread's stack is deep.
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        let mut before = self.before.take();
+        while let Some(mut chunk) = before.and_then(Arc::into_inner) {
+            before = chunk.before.take();
+        }
+    }
+}
+
 impl Older {
     pub(super) fn is_none(&self) -> bool {
         self.0.is_none()
@@ -128,6 +138,15 @@ mod tests {
         assert!(places(&here).into_iter().eq(0..164));
         assert!(places(&there).into_iter().eq((0..160).chain(260..264)));
         assert_eq!(here.oldest().and_then(Row::place), Some(0));
+    }
+
+    #[test]
+    fn a_chain_may_be_longer_than_a_stack_is_deep() {
+        let mut older = Older::default();
+        let chunk = rows(0..CHUNK);
+        (0..200_000).for_each(|_| older.append(&chunk));
+        assert_eq!(older.chunks().count(), 200_000);
+        drop(older);
     }
 
     /// A late event changes old rows of one book: its copy keeps them as they were.
