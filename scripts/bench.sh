@@ -182,7 +182,7 @@ characters() {
         --goal 'x2_to_best >= 0.9' --goal 'x2_refused_p99 <= 10' --goal 'x2_recovered_after <= 1' \
         --goal 'x10_to_best >= 0.9' --goal 'x10_refused_p99 <= 10' --goal 'x10_recovered_after <= 1'
     once 'bytes on the disk for an event' "$1" --probe disk "${batch[@]}" --goal 'written_to_fact <= 3'
-    once 'idle, 5,000 SKUs' "$1" --probe idle --goal 'cpu <= 0.5' --goal 'resident <= 60'
+    once 'idle, 5,000 SKUs' "$1" --probe idle --goal 'cpu <= 0.5' --goal 'resident <= 57.2'
 }
 
 # Through a real broker; the tools are those that come with it. What the node's share is of two cores that the broker uses as well, the
@@ -206,6 +206,7 @@ fill_page_cache() {
     fi
 }
 
+# Goals of memory are in MB on the performance page, and figures of processes in MiB: 57.2, 95.3, 114.4 and 286.1 MiB are 60, 100, 120 and 300 MB.
 case "$mode" in
 quick)
     throughput
@@ -228,10 +229,10 @@ full)
     characters 8
     once 'start, 1,000,000 SKUs' 5 --probe start "${batch[@]}" --skus 1000000 \
         --goal 'ready_after_stop <= 2' --goal 'ready_after_kill <= 5' --goal 'lost <= 0'
-    once 'memory, 100,000 SKUs asleep' 5 --probe memory --skus 100000 --goal 'at_rest <= 120'
-    once 'memory, 20,000 of 100,000 SKUs awake' 5 --probe memory --skus 100000 --awake 20000 --goal 'settled <= 300'
+    once 'memory, 100,000 SKUs asleep' 5 --probe memory --skus 100000 --goal 'at_rest <= 114.4'
+    once 'memory, 20,000 of 100,000 SKUs awake' 5 --probe memory --skus 100000 --awake 20000 --goal 'settled <= 286.1'
     once '10 million remembered ids' 300 --probe ids "${batch[@]}" --enough 10000000 \
-        --goal 'ids_cost <= 100' --goal 'longest_growth <= 5'
+        --goal 'ids_cost <= 95.3' --goal 'longest_growth <= 5'
     kafka 1000000 10000000
     ;;
 soak)

@@ -91,22 +91,29 @@ impl Older {
 
     /// Changes the rows at the place that `order` finds, where there is a row that is equal or where it would stand.
     pub(super) fn change(&mut self, order: &impl Fn(&Row) -> Ordering, change: impl FnOnce(&mut Vec<Row>, Result<usize, usize>)) {
-        let Some(chunk) = self.0.as_mut().map(Arc::make_mut) else {
-            return;
-        };
-        if chunk.before.is_some() && order(&chunk.rows[0]).is_gt() {
-            let mut before = Older(chunk.before.take());
-            before.change(order, change);
-            chunk.before = before.0;
-        } else {
-            let place = chunk.rows.binary_search_by(order);
-            change(&mut chunk.rows, place);
+        let (mut newer, mut next, mut rest) = (Vec::new(), self.0.take(), None);
+        while let Some(mut chunk) = next.take() {
+            let own = Arc::make_mut(&mut chunk);
+            if own.before.is_some() && order(&own.rows[0]).is_gt() {
+                next = own.before.take();
+                newer.push(chunk);
+                continue;
+            }
+            let place = own.rows.binary_search_by(order);
+            change(&mut own.rows, place);
+            rest = own.before.take();
+            newer.push(chunk);
+            break;
         }
-        match (chunk.rows.first(), &chunk.before) {
-            (_, Some(before)) if !chunk.rows.is_empty() => chunk.oldest = before.oldest,
-            (Some(first), _) => chunk.oldest = *first,
-            (None, _) => self.0 = chunk.before.take(),
+        // What is changed is this book's own by now, and is chained again without a copy.
+        while let Some(mut chunk) = newer.pop() {
+            let own = Arc::make_mut(&mut chunk);
+            let Some(&first) = own.rows.first() else { continue };
+            own.oldest = rest.as_ref().map_or(first, |before| before.oldest);
+            own.before = rest;
+            rest = Some(chunk);
         }
+        self.0 = rest;
     }
 }
 
@@ -145,7 +152,11 @@ mod tests {
         let mut older = Older::default();
         let chunk = rows(0..CHUNK);
         (0..200_000).for_each(|_| older.append(&chunk));
-        assert_eq!(older.chunks().count(), 200_000);
+        older.change(&|row: &Row| row.place().cmp(&Some(0)).then(Ordering::Greater), |rows, _| {
+            rows.remove(0);
+        });
+        assert_eq!(older.chunks().map(<[Row]>::len).sum::<usize>(), 200_000 * CHUNK - 1);
+        assert_eq!(older.oldest().and_then(Row::place), Some(1));
         drop(older);
     }
 
