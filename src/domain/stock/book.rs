@@ -3,19 +3,19 @@
 //! Nearly every entry has one figure, and it is small: then it stands in the row itself. What does not fit, an entry with several
 //! figures, a large one or a time of another age, lies whole beside the rows; so does a lot's id. A hundred thousand SKUs with a day
 //! of movements are the reason: as plain structures (a time, a shared id, three figures: 48 bytes) they took more than all else.
-//! Deltas in one byte string would take half of it, and were rejected: each late event and each count would read it all.
+//! Deltas in one byte string would take half of it, and were rejected: each late event and each count would read it all. Only what is
+//! old is kept so, in pieces ([`packed`]).
 //!
 //! A book is copied each time its SKU gets a working copy, and a busy day's is 8 KiB. So a few of the newest rows stand in
 //! the book itself, and the older ones are shared with its copies ([`older`]).
 
 mod older;
+mod packed;
 mod row;
 
 use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
-
-use smallvec::SmallVec;
 
 use crate::domain::units::{Id, Time};
 
@@ -97,8 +97,8 @@ impl Book {
 
     /// The entries, the newest first.
     pub fn newest_first(&self) -> impl Iterator<Item = BookEntry<'_>> {
-        let older = self.older.chunks().flat_map(|rows| rows.iter().rev());
-        self.rows.iter().rev().chain(older).map(|row| self.entry(*row))
+        let newer = self.rows.iter().rev().copied();
+        newer.chain(self.older.newest_first()).map(|row| self.entry(row))
     }
 
     /// The entry at a place; 0: the oldest.
@@ -128,10 +128,14 @@ impl Book {
 
     /// Forgets the entries before a time.
     pub fn cut(&mut self, before: Time) {
-        let kept: Vec<Row> = self.rows().skip_while(|row| self.at_of(*row) < before).collect();
-        if kept.len() < self.len() {
-            (self.older, self.count, self.rows) = (Older::default(), 0, Few::default());
-            kept.into_iter().for_each(|row| self.push(row));
+        let (base, beside) = (self.base, self.beside.as_deref());
+        let is_old = |row: &Row| at_of(base, beside, *row) < before;
+        let newer = self.rows.iter().take_while(|row| is_old(row)).count();
+        if newer > 0 {
+            (self.older, self.count) = (Older::default(), 0);
+            (0..newer).for_each(|_| self.rows.remove(0));
+        } else {
+            self.count -= self.older.cut(is_old) as u32;
         }
         self.tidy();
     }
@@ -186,9 +190,7 @@ impl Book {
     }
 
     fn rows(&self) -> impl Iterator<Item = Row> {
-        let mut older: SmallVec<[&[Row]; 16]> = self.older.chunks().collect();
-        older.reverse();
-        older.into_iter().flatten().chain(self.rows.iter()).copied()
+        self.older.oldest_first().chain(self.rows.iter().copied())
     }
 
     fn last(&self) -> Option<Row> {
@@ -221,9 +223,7 @@ impl Book {
         if self.is_newer(at, lot) {
             return self.rows.binary_search_by(order).ok().map(|place| self.rows[place]);
         }
-        let mut chunks = self.older.chunks();
-        let chunk = chunks.find(|rows| order(&rows[0]).is_le())?;
-        chunk.binary_search_by(order).ok().map(|place| chunk[place])
+        self.older.find(&order)
     }
 
     /// The row of that time and lot is this one from now on; `None`: there is none any more.

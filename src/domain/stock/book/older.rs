@@ -1,24 +1,31 @@
 //! The older rows of a book: chunks, each of which has the one before it, shared by the book and its copies.
 //!
 //! Who adds rows copies the newest chunk at most, and who changes an old one copies those from it on. One list was what came before: each
-//! of two books that share it copied all of it when it added to it.
+//! of two books that share it copied all of it when it added to it. A chunk that is full is packed ([`super::packed`]).
 
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::row::Row;
+use smallvec::SmallVec;
 
-/// So many rows a chunk has as a rule.
-const CHUNK: usize = 64;
+use super::packed::{self, CHUNK, Unpacked};
+use super::row::Row;
 
 /// Room for so many more rows is made at a time.
 const MORE: usize = 16;
 
+#[derive(Clone)]
+enum Rows {
+    Open(Vec<Row>),
+    Packed(Box<[u8]>),
+}
+
 /// Some neighbouring rows, and all before them. Never empty.
 #[derive(Clone)]
-pub(super) struct Chunk {
-    rows: Vec<Row>,
+struct Chunk {
+    rows: Rows,
     before: Option<Arc<Chunk>>,
+    first: Row,
     /// The first row of all: to find it at the end of the chain would cost a wait for memory at each chunk.
     oldest: Row,
 }
@@ -37,6 +44,71 @@ impl Drop for Chunk {
     }
 }
 
+impl Chunk {
+    fn rows(&self) -> Unpacked {
+        match &self.rows {
+            Rows::Open(rows) => SmallVec::from_slice(rows),
+            Rows::Packed(bytes) => packed::unpack(bytes),
+        }
+    }
+
+    fn last(&self) -> Option<Row> {
+        match &self.rows {
+            Rows::Open(rows) => rows.last().copied(),
+            Rows::Packed(_) => self.rows().last().copied(),
+        }
+    }
+
+    fn count(&self) -> usize {
+        match &self.rows {
+            Rows::Open(rows) => rows.len(),
+            Rows::Packed(bytes) => packed::count(bytes),
+        }
+    }
+
+    fn has_room(&self, rows: usize) -> bool {
+        matches!(&self.rows, Rows::Open(known) if known.len() + rows <= CHUNK)
+    }
+
+    /// A chunk of its own with more rows.
+    fn with(&self, more: &[Row]) -> Chunk {
+        let mut rows = Vec::with_capacity(CHUNK.min(self.count() + MORE));
+        match &self.rows {
+            Rows::Open(known) => rows.extend_from_slice(known),
+            Rows::Packed(bytes) => rows.extend(packed::unpack(bytes)),
+        }
+        rows.extend_from_slice(more);
+        Chunk {
+            rows: Rows::Open(rows),
+            before: self.before.clone(),
+            ..*self
+        }
+    }
+
+    /// Has these rows from now on, in the form that it had. Of none nothing is left but its place in the chain.
+    fn take(&mut self, rows: Vec<Row>) {
+        self.first = rows.first().copied().unwrap_or(self.first);
+        self.rows = match self.rows {
+            Rows::Open(_) => Rows::Open(rows),
+            Rows::Packed(_) => Rows::Packed(packed::pack(&rows)),
+        };
+    }
+}
+
+/// The chunk, packed.
+fn sealed(mut chunk: Arc<Chunk>) -> Arc<Chunk> {
+    let Rows::Open(rows) = &chunk.rows else { return chunk };
+    let rows = Rows::Packed(packed::pack(rows));
+    match Arc::get_mut(&mut chunk) {
+        Some(own) => own.rows = rows,
+        None => {
+            let before = chunk.before.clone();
+            chunk = Arc::new(Chunk { rows, before, ..*chunk });
+        }
+    }
+    chunk
+}
+
 impl Older {
     pub(super) fn is_none(&self) -> bool {
         self.0.is_none()
@@ -47,13 +119,29 @@ impl Older {
     }
 
     pub(super) fn newest(&self) -> Option<Row> {
-        self.0.as_ref()?.rows.last().copied()
+        self.0.as_ref()?.last()
     }
 
-    /// The chunks, the newest first; each has its rows by age.
-    pub(super) fn chunks(&self) -> impl Iterator<Item = &[Row]> {
-        let chunks = std::iter::successors(self.0.as_deref(), |chunk| chunk.before.as_deref());
-        chunks.map(|chunk| &chunk.rows[..])
+    fn chunks(&self) -> impl Iterator<Item = &Chunk> {
+        std::iter::successors(self.0.as_deref(), |chunk| chunk.before.as_deref())
+    }
+
+    /// The rows, the newest first.
+    pub(super) fn newest_first(&self) -> impl Iterator<Item = Row> {
+        self.chunks().flat_map(|chunk| chunk.rows().into_iter().rev())
+    }
+
+    /// The rows, the oldest first.
+    pub(super) fn oldest_first(&self) -> impl Iterator<Item = Row> {
+        let mut chunks: SmallVec<[&Chunk; 16]> = self.chunks().collect();
+        chunks.reverse();
+        chunks.into_iter().flat_map(Chunk::rows)
+    }
+
+    /// The row that `order` finds equal.
+    pub(super) fn find(&self, order: &impl Fn(&Row) -> Ordering) -> Option<Row> {
+        let rows = self.chunks().find(|chunk| order(&chunk.first).is_le())?.rows();
+        rows.binary_search_by(order).ok().map(|place| rows[place])
     }
 
     /// How many books have the newest chunk.
@@ -64,57 +152,95 @@ impl Older {
     /// Adds rows that are newer than all.
     pub(super) fn append(&mut self, rows: &[Row]) {
         let Some(&first) = rows.first() else { return };
-        let Some(chunk) = self.0.as_mut().filter(|chunk| chunk.rows.len() + rows.len() <= CHUNK) else {
-            let before = self.0.take();
+        let Some(chunk) = self.0.as_mut().filter(|chunk| chunk.has_room(rows.len())) else {
+            let before = self.0.take().map(sealed);
             let oldest = before.as_ref().map_or(first, |before| before.oldest);
-            let rows = rows.to_vec();
-            self.0 = Some(Arc::new(Chunk { rows, before, oldest }));
+            let rows = Rows::Open(rows.to_vec());
+            self.0 = Some(Arc::new(Chunk {
+                rows,
+                before,
+                first,
+                oldest,
+            }));
             return;
         };
-        if let Some(own) = Arc::get_mut(chunk) {
-            if own.rows.capacity() < own.rows.len() + rows.len() {
+        if let Some(Chunk {
+            rows: Rows::Open(own), ..
+        }) = Arc::get_mut(chunk)
+        {
+            if own.capacity() < own.len() + rows.len() {
                 // A list that doubles would be half empty, with every busy SKU.
-                own.rows.reserve_exact(MORE);
+                own.reserve_exact(MORE);
             }
-            own.rows.extend_from_slice(rows);
-            return;
+            own.extend_from_slice(rows);
+        } else {
+            *chunk = Arc::new(chunk.with(rows));
         }
-        let mut all = Vec::with_capacity(CHUNK.min(chunk.rows.len() + MORE));
-        all.extend_from_slice(&chunk.rows);
-        all.extend_from_slice(rows);
-        *chunk = Arc::new(Chunk {
-            rows: all,
-            before: chunk.before.clone(),
-            oldest: chunk.oldest,
-        });
     }
 
     /// Changes the rows at the place that `order` finds, where there is a row that is equal or where it would stand.
     pub(super) fn change(&mut self, order: &impl Fn(&Row) -> Ordering, change: impl FnOnce(&mut Vec<Row>, Result<usize, usize>)) {
-        let (mut newer, mut next, mut rest) = (Vec::new(), self.0.take(), None);
+        let (mut newer, mut next) = (Vec::new(), self.0.take());
         while let Some(mut chunk) = next.take() {
             let own = Arc::make_mut(&mut chunk);
-            if own.before.is_some() && order(&own.rows[0]).is_gt() {
+            if own.before.is_some() && order(&own.first).is_gt() {
                 next = own.before.take();
                 newer.push(chunk);
                 continue;
             }
-            let place = own.rows.binary_search_by(order);
-            change(&mut own.rows, place);
-            rest = own.before.take();
-            newer.push(chunk);
+            let mut rows = own.rows().into_vec();
+            let place = rows.binary_search_by(order);
+            change(&mut rows, place);
+            let rest = own.before.take();
+            let rest = if rows.is_empty() {
+                rest
+            } else {
+                own.take(rows);
+                Some(chained(chunk, rest))
+            };
+            self.0 = newer.into_iter().rev().fold(rest, |rest, chunk| Some(chained(chunk, rest)));
+            return;
+        }
+    }
+
+    /// Forgets the oldest rows, those that `is_old` says; says how many they were.
+    pub(super) fn cut(&mut self, is_old: impl Fn(&Row) -> bool) -> usize {
+        if !self.oldest().is_some_and(|oldest| is_old(&oldest)) {
+            return 0;
+        }
+        let (mut kept, mut next, mut gone) = (Vec::new(), self.0.take(), 0);
+        while let Some(mut chunk) = next {
+            if !is_old(&chunk.first) {
+                next = Arc::make_mut(&mut chunk).before.take();
+                kept.push(chunk);
+                continue;
+            }
+            gone += std::iter::successors(chunk.before.as_deref(), |chunk| chunk.before.as_deref())
+                .map(Chunk::count)
+                .sum::<usize>();
+            let rows = chunk.rows();
+            let old = rows.iter().take_while(|row| is_old(row)).count();
+            gone += old;
+            if old < rows.len() {
+                let own = Arc::make_mut(&mut chunk);
+                own.before = None;
+                own.take(rows[old..].to_vec());
+                kept.push(chunk);
+            }
             break;
         }
-        // What is changed is this book's own by now, and is chained again without a copy.
-        while let Some(mut chunk) = newer.pop() {
-            let own = Arc::make_mut(&mut chunk);
-            let Some(&first) = own.rows.first() else { continue };
-            own.oldest = rest.as_ref().map_or(first, |before| before.oldest);
-            own.before = rest;
-            rest = Some(chunk);
-        }
-        self.0 = rest;
+        self.0 = kept.into_iter().rev().fold(None, |rest, chunk| Some(chained(chunk, rest)));
+        gone
     }
+}
+
+/// The chunk with these before it.
+fn chained(mut chunk: Arc<Chunk>, before: Option<Arc<Chunk>>) -> Arc<Chunk> {
+    // Of whoever changes the chain these are its own by now: no copy is made.
+    let own = Arc::make_mut(&mut chunk);
+    own.oldest = before.as_ref().map_or(own.first, |before| before.oldest);
+    own.before = before;
+    chunk
 }
 
 #[cfg(test)]
@@ -126,9 +252,10 @@ mod tests {
     }
 
     fn places(older: &Older) -> Vec<usize> {
-        let mut chunks: Vec<&[Row]> = older.chunks().collect();
-        chunks.reverse();
-        chunks.concat().iter().filter_map(|row| row.place()).collect()
+        let places: Vec<usize> = older.oldest_first().filter_map(Row::place).collect();
+        let backwards = older.newest_first().filter_map(Row::place);
+        assert!(backwards.eq(places.iter().rev().copied()));
+        places
     }
 
     /// The two who add to what they share, a working copy and the view, pay for the newest chunk and not for a day of rows.
@@ -140,7 +267,7 @@ mod tests {
         here.append(&rows(160..164));
         there.append(&rows(260..264));
         let of_both =
-            |chunk: usize| here.chunks().nth(chunk).map(<[Row]>::as_ptr) == there.chunks().nth(chunk).map(<[Row]>::as_ptr);
+            |chunk: usize| here.chunks().nth(chunk).map(std::ptr::from_ref) == there.chunks().nth(chunk).map(std::ptr::from_ref);
         assert_eq!([of_both(0), of_both(1), of_both(2)], [false, true, true]);
         assert!(places(&here).into_iter().eq(0..164));
         assert!(places(&there).into_iter().eq((0..160).chain(260..264)));
@@ -155,7 +282,7 @@ mod tests {
         older.change(&|row: &Row| row.place().cmp(&Some(0)).then(Ordering::Greater), |rows, _| {
             rows.remove(0);
         });
-        assert_eq!(older.chunks().map(<[Row]>::len).sum::<usize>(), 200_000 * CHUNK - 1);
+        assert_eq!(older.chunks().map(Chunk::count).sum::<usize>(), 200_000 * CHUNK - 1);
         assert_eq!(older.oldest().and_then(Row::place), Some(1));
         drop(older);
     }

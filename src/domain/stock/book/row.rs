@@ -14,11 +14,17 @@ const AT_SHIFT: u32 = 30;
 const KIND_SHIFT: u32 = 28;
 const LOT_SHIFT: u32 = 22;
 const THOUSANDS: u64 = 1 << UNIT_BITS;
-const UNIT_BITS: u32 = 21;
+pub(super) const UNIT_BITS: u32 = 21;
+
+/// The greatest [`Row::parts`] of time and of units.
+pub(super) const SINCE: u64 = (1 << (64 - AT_SHIFT)) - 1;
+pub(super) const UNITS: u64 = THOUSANDS - 1;
 
 const LOTS: u32 = 1 << (KIND_SHIFT - LOT_SHIFT);
-const UNITS: i64 = 1 << (UNIT_BITS - 1);
+/// Units of either sign that a row has no room for.
+const TOO_MANY: i64 = 1 << (UNIT_BITS - 1);
 const WIDE: u64 = 3;
+const HEAD: u64 = (1 << (AT_SHIFT - UNIT_BITS)) - 1;
 const PLACES: u64 = 1 << UNIT_BITS;
 /// Milliseconds that a row can count.
 const SPAN: i64 = 1 << (64 - AT_SHIFT);
@@ -53,7 +59,7 @@ impl Row {
             [0, 0, set] => (2, set),
             _ => return None,
         };
-        let fit = |units: i64| (-UNITS..UNITS).contains(&units).then_some(units as u64 & (THOUSANDS - 1));
+        let fit = |units: i64| (-TOO_MANY..TOO_MANY).contains(&units).then_some(units as u64 & UNITS);
         let in_thousands = || fit(units / 1_000).filter(|_| units % 1_000 == 0);
         let units = fit(units).or_else(|| Some(in_thousands()? | THOUSANDS))?;
         let head = (since as u64) << AT_SHIFT | kind << KIND_SHIFT;
@@ -84,10 +90,28 @@ impl Row {
         (self.0 >> LOT_SHIFT) as u32 & (LOTS - 1)
     }
 
+    /// The last field, with its sign.
+    fn units(self) -> i64 {
+        // Up to the highest bit and back, for the sign.
+        (self.0 << (64 - UNIT_BITS)) as i64 >> (64 - UNIT_BITS)
+    }
+
+    /// What a row consists of, of any kind: its time, what lies between, and its units with the sign in the lowest bit.
+    pub(super) fn parts(self) -> (u64, u64, u64) {
+        let units = self.units();
+        let signed = (units << 1 ^ units >> 63) as u64;
+        (self.0 >> AT_SHIFT, self.0 >> UNIT_BITS & HEAD, signed)
+    }
+
+    /// The row of these parts.
+    pub(super) fn of_parts((since, head, signed): (u64, u64, u64)) -> Row {
+        let units = (signed >> 1) as i64 ^ -((signed & 1) as i64);
+        Row(since << AT_SHIFT | (head & HEAD) << UNIT_BITS | units as u64 & UNITS)
+    }
+
     /// Own, found and set units, of a narrow one.
     pub(super) fn figures(self) -> [i64; 3] {
-        // Up to the highest bit and back, for the sign.
-        let units = (self.0 << (64 - UNIT_BITS)) as i64 >> (64 - UNIT_BITS);
+        let units = self.units();
         let mut figures = [0; 3];
         figures[self.kind() as usize % 3] = if self.0 & THOUSANDS == 0 { units } else { units * 1_000 };
         figures
@@ -143,6 +167,17 @@ impl DerefMut for Few {
 }
 
 #[cfg(test)]
+impl Row {
+    pub(super) fn of_bits(bits: u64) -> Row {
+        Row(bits)
+    }
+
+    pub(super) fn bits(self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -153,7 +188,15 @@ mod tests {
         let (first, last) = (Time(base.ms()), Time(base.ms() + SPAN - 1));
         for at in [first, Time(1_764_460_800_123), last] {
             for lot in [0, 1, LOTS - 1] {
-                for units in [-UNITS, -1, 1, UNITS - 1, -UNITS * 1_000, 1_000_000_000, (UNITS - 1) * 1_000] {
+                for units in [
+                    -TOO_MANY,
+                    -1,
+                    1,
+                    TOO_MANY - 1,
+                    -TOO_MANY * 1_000,
+                    1_000_000_000,
+                    (TOO_MANY - 1) * 1_000,
+                ] {
                     for kind in 0..3 {
                         let mut figures = [0; 3];
                         figures[kind] = units;
@@ -170,9 +213,9 @@ mod tests {
             (Time(i64::MIN), 0, [1, 0, 0]),
             (Time(i64::MAX), 0, [1, 0, 0]),
             (first, LOTS, [1, 0, 0]),
-            (first, 0, [UNITS + 1, 0, 0]),
-            (first, 0, [UNITS * 1_000, 0, 0]),
-            (first, 0, [-UNITS - 1, 0, 0]),
+            (first, 0, [TOO_MANY + 1, 0, 0]),
+            (first, 0, [TOO_MANY * 1_000, 0, 0]),
+            (first, 0, [-TOO_MANY - 1, 0, 0]),
             (first, 0, [i64::MIN, 0, 0]),
             (first, 0, [1, 1, 0]),
         ] {
