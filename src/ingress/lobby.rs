@@ -5,7 +5,8 @@
 //! single events and those who are to be refused wait behind all of them, and a batch is refused when its body has been decoded
 //! already, for nothing. So as many are decoded at a time as there are processors, a little more is at work behind them, and the rest
 //! waits here, whole and not yet looked at, first come, first served. What would wait longer than [`LONGEST_WAIT`] is refused, and that
-//! is known from the head of the request: the line is measured in bytes, and so is its pace.
+//! is known from the head of the request: the line is measured in bytes, and so is its pace. Once somebody is refused less is let wait
+//! ([`STANDING_WAIT`]), until the line has come to its end.
 //!
 //! Rejected: a fixed number of batches, which is a second of waiting on one machine and leaves another idle; and refusing by how long
 //! the last one has waited, which lets in all that comes until the first of too many has waited too long.
@@ -23,10 +24,13 @@ use tokio::time::Instant;
 pub const LONG_BYTES: usize = 8 << 10;
 /// How long a body may wait for its turn: less than a caller would, and enough for a burst of what is handled in that time.
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
+/// The same once somebody had to be refused, until nobody waits any more: a long line is for a burst, and one that stands only holds up
+/// whoever is in it, in memory that no cache has when its turn comes.
+const STANDING_WAIT: Duration = Duration::from_millis(100);
 /// Bytes of bodies that are let in behind the decoders: enough that no stage is idle, and a fraction of what a core's caches share.
 const AT_WORK_BYTES: usize = 2 << 20;
-/// Bytes a second, before it has been measured.
-const FIRST_PACE: f64 = 16e6;
+/// Bytes a second, before it has been measured: a slow machine lets its first burst wait for a second, once.
+const FIRST_PACE: f64 = 64e6;
 /// A measured pace counts so much against those before.
 const PACE_SHARE: f64 = 0.125;
 
@@ -45,6 +49,8 @@ struct Line {
     waiting_bytes: usize,
     /// Bytes a second that leave the line.
     pace: f64,
+    /// Somebody has been refused since nobody last waited.
+    standing: bool,
 }
 
 #[derive(Debug)]
@@ -79,9 +85,14 @@ impl Line {
     }
 
     /// Whether one more may wait. One always may: what is larger than all that leaves the line in time would never be taken.
-    fn has_room(&self) -> bool {
-        let most = (self.pace * LONGEST_WAIT.as_secs_f64()).max(AT_WORK_BYTES as f64);
-        (self.waiting_bytes as f64) < most
+    fn has_room(&mut self) -> Result<(), TooLong> {
+        let longest = if self.standing { STANDING_WAIT } else { LONGEST_WAIT };
+        let most = (self.pace * longest.as_secs_f64()).max(AT_WORK_BYTES as f64);
+        if (self.waiting_bytes as f64) < most {
+            return Ok(());
+        }
+        self.standing = true;
+        Err(TooLong)
     }
 
     /// The next whose turn it is.
@@ -102,6 +113,7 @@ impl Line {
             self.let_in(next.bytes);
             return Some(next);
         }
+        self.standing &= !self.waiting.is_empty();
         None
     }
 }
@@ -119,14 +131,14 @@ impl Lobby {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             pace: FIRST_PACE,
+            standing: false,
         })))
     }
 
     /// Whether a body that is announced would find room: asked before it is read. Whoever is let go on may still be refused when it is
     /// there, since others were on their way as well.
     pub fn expects(&self) -> Result<(), TooLong> {
-        let line = self.0.lock();
-        if line.has_room() { Ok(()) } else { Err(TooLong) }
+        self.0.lock().has_room()
     }
 
     /// Waits for the turn of a body of so many bytes, or not at all.
@@ -137,9 +149,7 @@ impl Lobby {
                 line.let_in(bytes);
                 return Ok(self.called(bytes));
             }
-            if !line.has_room() {
-                return Err(TooLong);
-            }
+            line.has_room()?;
             let (call, called) = oneshot::channel();
             let ahead = line.waiting_bytes;
             line.waiting_bytes += bytes;
@@ -289,6 +299,29 @@ mod tests {
         assert_eq!(lobby.0.lock().waiting_bytes, 0);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_line_that_was_too_long_is_a_short_one_until_nobody_waits() {
+        let lobby = Lobby::of(1);
+        let mut turn = goes(ask(&lobby, BATCH));
+        let mut line = VecDeque::new();
+        let fill = |line: &mut VecDeque<Asked>| {
+            while lobby.expects().is_ok() {
+                line.push_back(waits(ask(&lobby, BATCH)));
+            }
+        };
+        fill(&mut line);
+        let burst = line.len();
+        while let Some(next) = line.pop_front() {
+            drop(turn);
+            turn = next.await.expect("its turn");
+            if line.len() == burst / 2 {
+                assert!(lobby.expects().is_err(), "somebody was refused, and others still wait");
+            }
+        }
+        fill(&mut line);
+        assert_eq!(line.len(), burst, "nobody has waited since");
+    }
+
     /// Bodies that wait together when each takes so long.
     async fn waiting_at(each: Duration) -> usize {
         let lobby = Lobby::of(1);
@@ -308,9 +341,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_line_is_as_long_as_the_node_is_quick() {
         let quick = waiting_at(Duration::from_millis(1)).await;
-        assert!((200..=260).contains(&quick), "{quick} of a millisecond each are waited for");
-        let slow = waiting_at(Duration::from_millis(10)).await;
-        assert!((20..=30).contains(&slow), "{slow} of ten milliseconds each are waited for");
+        assert!((90..=110).contains(&quick), "{quick} of a millisecond each are waited for");
+        let slow = waiting_at(Duration::from_millis(4)).await;
+        assert!((22..=28).contains(&slow), "{slow} of four milliseconds each are waited for");
         // However slow it is, so much may wait that no stage is idle.
         assert_eq!(waiting_at(Duration::from_secs(1)).await, AT_WORK_BYTES.div_ceil(BATCH) - 1);
     }
