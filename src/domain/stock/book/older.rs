@@ -85,9 +85,9 @@ impl Chunk {
         }
     }
 
-    /// Has these rows from now on, in the form that it had. Of none nothing is left but its place in the chain.
+    /// Has these rows from now on, in the form that it had; there must be some.
     fn take(&mut self, rows: Vec<Row>) {
-        self.first = rows.first().copied().unwrap_or(self.first);
+        self.first = rows[0];
         self.rows = match self.rows {
             Rows::Open(_) => Rows::Open(rows),
             Rows::Packed(_) => Rows::Packed(packed::pack(&rows)),
