@@ -287,6 +287,35 @@ mod tests {
         drop(older);
     }
 
+    /// Where the packed rows of each chunk lie, the newest first.
+    fn packed_at(older: &Older) -> Vec<*const u8> {
+        let bytes = |chunk: &Chunk| match &chunk.rows {
+            Rows::Packed(bytes) => Some(bytes.as_ptr()),
+            Rows::Open(_) => None,
+        };
+        older.chunks().filter_map(bytes).collect()
+    }
+
+    #[test]
+    fn what_is_older_is_cut_off_within_one_chunk_and_the_newer_ones_stay_where_they_are() {
+        let mut here = Older::default();
+        (0..250).for_each(|four| here.append(&rows(4 * four..4 * four + 4)));
+        let before = packed_at(&here);
+        let is_before = |place: usize| move |row: &Row| row.place() < Some(place);
+        assert_eq!(here.cut(is_before(0)), 0);
+        assert_eq!(here.cut(is_before(700)), 700);
+        let after = packed_at(&here);
+        assert_eq!(after.len(), 5, "of fifteen, ten are gone");
+        assert_eq!(after[..4], before[..4]);
+        assert_eq!(here.oldest().and_then(Row::place), Some(700));
+        let there = here.clone();
+        assert_eq!(here.cut(is_before(990)), 290);
+        assert!(places(&here).into_iter().eq(990..1_000));
+        assert!(places(&there).into_iter().eq(700..1_000), "a copy keeps what it had");
+        assert_eq!(here.cut(is_before(2_000)), 10);
+        assert!(here.is_none());
+    }
+
     /// A late event changes old rows of one book: its copy keeps them as they were.
     #[test]
     fn an_old_row_changes_for_one_book_only_and_a_chunk_without_rows_is_none() {
