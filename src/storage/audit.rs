@@ -2,7 +2,8 @@
 //! answers from.
 //!
 //! A *sweep* reads the whole journal once and keeps in memory only one slice of the SKUs and of the baskets ([`SLICE`] of each);
-//! a *round* is as many sweeps as there are slices. So memory is bounded whatever the store holds, every fact is folded again in
+//! a *round* is as many sweeps as there are slices. Baskets that come while a round is underway are the next round's: a busy node
+//! makes them faster than a sweep reads. So memory is bounded whatever the store holds and takes meanwhile, every fact is folded again in
 //! each round, and a step costs what it was allowed to cost, counted in facts and not in time, so that a simulated node takes the
 //! same steps in each run.
 //!
@@ -45,10 +46,19 @@ pub struct Auditor {
     slice_of: usize,
     rest_ms: i64,
     rest_until: Time,
-    /// The slice that is looked at, and how many there are in this round.
+    /// The slice that is looked at.
     slice: u32,
-    slices: u32,
+    round: Round,
     sweep: Option<Sweep>,
+}
+
+/// What was there when a round began.
+#[derive(Clone, Copy, Default)]
+struct Round {
+    slices: u32,
+    skus: u32,
+    /// The last durable fact.
+    until: u64,
 }
 
 impl Store {
@@ -61,7 +71,7 @@ impl Store {
             rest_ms,
             rest_until: Time(i64::MIN),
             slice: 0,
-            slices: 1,
+            round: Round::default(),
             sweep: None,
         }
     }
@@ -105,7 +115,7 @@ impl Auditor {
                 Ok(Next::Overtaken) => return Ok(()),
                 Ok(Next::Done) => {
                     self.slice += 1;
-                    if self.slice >= self.slices {
+                    if self.slice >= self.round.slices {
                         self.findings.round(now);
                         self.rest(now);
                         return Ok(());
@@ -127,20 +137,22 @@ impl Auditor {
 
     fn begin(&mut self) -> Sweep {
         let view = &self.shared.view;
-        let (skus, baskets) = (
-            view.keys().len(),
-            view.shelf_names()
-                .iter()
-                .map(|w| view.reservation_count(w.as_str()))
-                .sum::<usize>(),
-        );
         if self.slice == 0 {
-            self.slices = skus.max(baskets).div_ceil(self.slice_of).max(1) as u32;
+            let until = view.durable_seq();
+            let skus = view.keys().len();
+            let shelves = view.shelf_names();
+            let baskets: usize = shelves.iter().map(|w| view.reservation_count(w.as_str())).sum();
+            self.round = Round {
+                slices: skus.max(baskets).div_ceil(self.slice_of).max(1) as u32,
+                skus: skus as u32,
+                until,
+            };
         }
-        let each = (skus as u32).div_ceil(self.slices);
-        let range = self.slice * each..((self.slice + 1) * each).min(skus as u32);
-        self.findings.sweep(self.slice, self.slices);
-        Sweep::new(&self.shared, range, (self.slice, self.slices))
+        let Round { slices, skus, until } = self.round;
+        let each = skus.div_ceil(slices);
+        let range = (self.slice * each).min(skus)..((self.slice + 1) * each).min(skus);
+        self.findings.sweep(self.slice, slices);
+        Sweep::new(&self.shared, range, (self.slice, slices), until)
     }
 
     fn rest(&mut self, now: Time) {

@@ -6,7 +6,7 @@ use crate::domain::units::Id;
 use crate::storage::append::SkuIndex;
 use crate::storage::view::Found;
 
-use super::sweep::{Look, Sweep};
+use super::sweep::{Basket, Look, Sweep};
 
 impl Sweep {
     /// Looks at a SKU as the view has it now: compares it when the sweep has read as far, and else keeps a copy until it has. Says how
@@ -91,50 +91,48 @@ impl Sweep {
             None => drop(look.promises(stock, &warehouse, sku.as_str(), seq, known.recorded)),
         }
     }
+}
 
-    /// Compares a basket as the view has it with its last fact, and its lines with the claims of their SKUs.
-    pub(super) fn compare_basket(&self, look: &Look<'_>, key: &(Id, Id)) {
-        let (warehouse, id) = key;
-        let Some(known) = self.baskets.get(key) else { return };
-        let view = &look.shared.view;
-        let durable = view.durable_seq();
-        let found = |invariant, detail| look.found(invariant, warehouse, &format!("reservation {id}"), detail);
-        // What the disk does not give now is looked at in the next round.
-        let Ok(here) = look.shared.reservation(warehouse.as_str(), id.as_str()) else {
-            return;
-        };
-        let Some((basket, seq)) = here else {
-            if known.ended.is_none() {
-                found(
-                    "replay",
-                    format!("it is held since fact {}, and the node does not know it", known.seq),
-                );
-            }
-            return;
-        };
-        if seq < known.seq || (seq == known.seq && (basket.version, basket.state) != (known.version, known.state)) {
-            let (here, there) = (basket.state.as_str(), known.state.as_str());
-            let detail = format!(
-                "the node has it {here} as of fact {seq}, and fact {} left it {there}",
-                known.seq
+/// Compares a basket as the view has it with its last fact, and its lines with the claims of their SKUs.
+pub(super) fn compare_basket(look: &Look<'_>, (warehouse, id): &(Id, Id), known: &Basket) {
+    let view = &look.shared.view;
+    let durable = view.durable_seq();
+    let found = |invariant, detail| look.found(invariant, warehouse, &format!("reservation {id}"), detail);
+    // What the disk does not give now is looked at in the next round.
+    let Ok(here) = look.shared.reservation(warehouse.as_str(), id.as_str()) else {
+        return;
+    };
+    let Some((basket, seq)) = here else {
+        if known.ended.is_none() {
+            found(
+                "replay",
+                format!("it is held since fact {}, and the node does not know it", known.seq),
             );
-            return found("replay", detail);
         }
-        if seq > durable || basket.state != State::Held {
-            return;
-        }
-        for line in basket.lines.iter().filter(|line| line.held > 0) {
-            let Some(index) = view.keys().find(warehouse.as_str(), line.sku.as_str()) else {
-                continue;
-            };
-            let claim = |stock: &Stock| stock.claims.of(id).map_or(0, |claim| claim.quantity);
-            let (claimed, last) = view.read(index, |stock, last| (stock.map_or(0, claim), last));
-            // Both as of one durable moment, or nothing is said.
-            let same = || matches!(view.reservation(warehouse.as_str(), id.as_str()), Found::Here(_, now) if now == seq);
-            if last <= durable && claimed != line.held && same() {
-                let detail = format!("reservation {id} holds {} of it, and it has a claim of {claimed}", line.held);
-                look.found("whole_basket", warehouse, line.sku.as_str(), detail);
-            }
+        return;
+    };
+    if seq < known.seq || (seq == known.seq && (basket.version, basket.state) != (known.version, known.state)) {
+        let (here, there) = (basket.state.as_str(), known.state.as_str());
+        let detail = format!(
+            "the node has it {here} as of fact {seq}, and fact {} left it {there}",
+            known.seq
+        );
+        return found("replay", detail);
+    }
+    if seq > durable || basket.state != State::Held {
+        return;
+    }
+    for line in basket.lines.iter().filter(|line| line.held > 0) {
+        let Some(index) = view.keys().find(warehouse.as_str(), line.sku.as_str()) else {
+            continue;
+        };
+        let claim = |stock: &Stock| stock.claims.of(id).map_or(0, |claim| claim.quantity);
+        let (claimed, last) = view.read(index, |stock, last| (stock.map_or(0, claim), last));
+        // Both as of one durable moment, or nothing is said.
+        let same = || matches!(view.reservation(warehouse.as_str(), id.as_str()), Found::Here(_, now) if now == seq);
+        if last <= durable && claimed != line.held && same() {
+            let detail = format!("reservation {id} holds {} of it, and it has a claim of {claimed}", line.held);
+            look.found("whole_basket", warehouse, line.sku.as_str(), detail);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! sequence of its last fact, and compared when the sweep has read as far as that: all such copies are taken in one pass, so that
 //! the sweep ends also when events come faster than it may read.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
 use std::ops::Range;
 
 use crate::domain::fact::{After, Change, Fact, Outcome, Subject};
@@ -20,6 +20,7 @@ use crate::storage::remembered;
 use crate::storage::store::Shared;
 use crate::storage::tables;
 
+use super::compare::compare_basket;
 use super::report::{Finding, Findings};
 
 /// Rows of the journal read in one transaction.
@@ -44,7 +45,7 @@ enum Stage {
     Reading { until: u64 },
     Looking { next: u32 },
     CatchingUp,
-    Baskets { left: Vec<(Id, Id)> },
+    Baskets { left: hash_map::IntoIter<(Id, Id), Basket> },
 }
 
 /// A SKU as the sweep has folded it.
@@ -74,6 +75,8 @@ pub(super) struct Basket {
 pub(super) struct Sweep {
     pub(super) range: Range<u32>,
     slice: (u32, u32),
+    /// Baskets whose first fact comes after this one are left to the next round.
+    until: u64,
     floor: u64,
     next: u64,
     stage: Stage,
@@ -121,13 +124,14 @@ impl Look<'_> {
 }
 
 impl Sweep {
-    pub(super) fn new(shared: &Shared, range: Range<u32>, slice: (u32, u32)) -> Sweep {
+    pub(super) fn new(shared: &Shared, range: Range<u32>, slice: (u32, u32), until: u64) -> Sweep {
         let floor = shared.journal_floor().max(1);
         let mut stocks = Vec::new();
         stocks.resize_with(range.len(), || None);
         Sweep {
             range,
             slice,
+            until,
             floor,
             next: floor,
             stage: Stage::Reading {
@@ -177,7 +181,7 @@ impl Sweep {
             }
             Stage::Looking { .. } => self.stage = Stage::CatchingUp,
             Stage::CatchingUp if self.waiting.is_empty() => {
-                let left = self.baskets.keys().cloned().collect();
+                let left = std::mem::take(&mut self.baskets).into_iter();
                 self.stage = Stage::Baskets { left };
             }
             Stage::CatchingUp if self.next > shared.view.durable_seq() => {
@@ -185,10 +189,10 @@ impl Sweep {
                 return Ok(if self.waiting.is_empty() { Next::More } else { Next::Wait });
             }
             Stage::CatchingUp => self.read(&look, left)?,
-            Stage::Baskets { left: keys } => {
+            Stage::Baskets { left: baskets } => {
                 *left -= LOOKUP_COST;
-                match keys.pop() {
-                    Some(key) => self.compare_basket(&look, &key),
+                match baskets.next() {
+                    Some((key, known)) => compare_basket(&look, &key, &known),
                     None => return Ok(Next::Done),
                 }
             }
@@ -335,6 +339,9 @@ impl Sweep {
     fn fold_basket(&mut self, look: &Look<'_>, fact: &Fact, basket: &Reservation) {
         let ended = basket.end.as_ref().map(|end| end.at);
         let key = (fact.warehouse.clone(), basket.id.clone());
+        if fact.seq > self.until && !self.baskets.contains_key(&key) {
+            return;
+        }
         let found = |invariant, detail| look.found(invariant, &fact.warehouse, &format!("reservation {}", basket.id), detail);
         let window = look.shared.options.id_window_ms;
         let (seq, version) = (fact.seq, basket.version);

@@ -352,6 +352,38 @@ fn a_store_that_goes_on_meanwhile_is_compared_as_of_one_moment_for_each_sku() {
 }
 
 #[test]
+fn baskets_that_come_faster_than_a_sweep_reads_are_left_to_the_next_round() {
+    let (_disk, store, mut teller) = shop();
+    let findings = Arc::new(Findings::default());
+    let mut auditor = store.auditor(findings.clone(), 0);
+    let (mut most, mut made) = (0, 0);
+    while findings.report().rounds < 1 || made < 400 {
+        auditor.step(10, Time(0)).unwrap();
+        most = most.max(auditor.sweep.as_ref().map_or(0, |sweep| sweep.baskets.len()));
+        let ids: [String; 4] = std::array::from_fn(|at| format!("b-{}", made + at));
+        let held: Vec<Stored> = ids.iter().map(|id| teller.basket(id, 1, State::Held, &[])).collect();
+        let ended: Vec<Stored> = ids.iter().map(|id| teller.basket(id, 2, State::Cancelled, &[])).collect();
+        append(&store, &[held, ended, vec![teller.receipt("a", 1)]].concat()).unwrap();
+        made += 4;
+        if findings.report().rounds == 0 {
+            assert!(most <= 2, "{most} of the shop's two and those that came since");
+        }
+    }
+    assert_eq!(findings.report().findings, []);
+    append(&store, &[teller.basket("b-5", 3, State::Held, &[])]).unwrap();
+    let rounds = findings.report().rounds;
+    while findings.report().rounds < rounds + 2 {
+        auditor.step(10_000, Time(0)).unwrap();
+    }
+    let found = findings.report().findings;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(
+        (found[0].invariant, found[0].subject.as_str()),
+        ("final_ends", "reservation b-5")
+    );
+}
+
+#[test]
 fn it_rests_between_rounds() {
     let (_disk, store, _) = shop();
     let findings = Arc::new(Findings::default());
@@ -371,7 +403,7 @@ fn a_panic_of_its_own_is_a_finding() {
     let mut auditor = store.auditor(findings.clone(), 1_000);
     // A slice that does not hold the SKUs that it says.
     auditor.sweep = Some({
-        let mut sweep = Sweep::new(&store.shared, 0..3, (0, 1));
+        let mut sweep = Sweep::new(&store.shared, 0..3, (0, 1), 1_000);
         sweep.stocks.clear();
         sweep
     });
