@@ -3,13 +3,14 @@
 //! Bytes are taken from the valve before they are read: the announced length at once, and otherwise piece by piece, so that
 //! bodies on their way count as much as bodies in hand.
 
+use std::fmt::Display;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
-use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use axum::http::{HeaderMap, Request, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Frame;
@@ -49,7 +50,10 @@ pub fn media_type(headers: &HeaderMap) -> Answer<Option<&str>> {
 }
 
 /// Reads and inflates the body. What it takes of the valve is in the permit.
-pub async fn read(door: &Door, headers: &HeaderMap, body: Body, permit: &mut Permit) -> Answer<Bytes> {
+pub async fn read<B>(door: &Door, headers: &HeaderMap, body: B, permit: &mut Permit) -> Answer<Bytes>
+where
+    B: HttpBody<Data = Bytes, Error: Display> + Unpin,
+{
     let encoding = encoding(headers)?;
     let raw = read_raw(door, announced(headers)?, body, permit).await?;
     inflated(door, raw, encoding, permit).await
@@ -57,7 +61,10 @@ pub async fn read(door: &Door, headers: &HeaderMap, body: Body, permit: &mut Per
 
 /// As [`read`], for a body that is much work: it waits for its turn, or is refused as soon as its head tells that it would wait for too
 /// long.
-pub async fn read_in_turn(door: &Door, headers: &HeaderMap, body: Body, permit: &mut Permit) -> Answer<Bytes> {
+pub async fn read_in_turn<B>(door: &Door, headers: &HeaderMap, body: B, permit: &mut Permit) -> Answer<Bytes>
+where
+    B: HttpBody<Data = Bytes, Error: Display> + Unpin,
+{
     let encoding = encoding(headers)?;
     // What is packed is as much work as what comes out of it.
     let grows = if encoding.is_some() { USUAL_GROWTH } else { 1 };
@@ -103,12 +110,15 @@ async fn inflated(door: &Door, raw: Bytes, encoding: Option<Encoding>, permit: &
 /// The next piece of a body, within the time for one and for all (`end`, which the first that is waited for notes). For a `short` one no
 /// timer is set when it has come with its head: then it is handed over within the connection's turn (`Eager`), by the second look at the
 /// latest.
-async fn frame_in_time(
-    body: &mut Body,
+async fn frame_in_time<B>(
+    body: &mut B,
     short: bool,
     end: &mut Option<Instant>,
     within: Duration,
-) -> Result<Option<Result<Frame<Bytes>, axum::Error>>, Elapsed> {
+) -> Result<Option<Result<Frame<Bytes>, B::Error>>, Elapsed>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+{
     if short {
         let mut looked = false;
         let here = poll_fn(|cx| match Pin::new(&mut *body).poll_frame(cx) {
@@ -129,7 +139,10 @@ async fn frame_in_time(
     timeout_at(end.min(now + within), body.frame()).await
 }
 
-async fn read_raw(door: &Door, announced: Option<usize>, mut body: Body, permit: &mut Permit) -> Answer<Bytes> {
+async fn read_raw<B>(door: &Door, announced: Option<usize>, mut body: B, permit: &mut Permit) -> Answer<Bytes>
+where
+    B: HttpBody<Data = Bytes, Error: Display> + Unpin,
+{
     let limit = door.limits.max_body_bytes;
     if announced.is_some_and(|n| n > limit) {
         return Err(too_large(limit).into());
@@ -173,16 +186,6 @@ async fn read_raw(door: &Door, announced: Option<usize>, mut body: Body, permit:
         }
     }
     Ok(first.unwrap_or_else(|| rest.freeze()))
-}
-
-/// An answer whose JSON has been written.
-pub(super) fn of_json(status: StatusCode, body: Vec<u8>, form: &'static str) -> Response<Body> {
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static(form));
-    response
 }
 
 /// Reads a JSON body into a shape; unknown fields and wrong values are refused by JSON pointer.

@@ -15,7 +15,7 @@ use super::described::EntryView;
 use super::error::{Answer, Problem};
 use super::params::{Params, Segments, id, sealed};
 use super::shape::Page;
-use super::{Door, body, edge, lookup};
+use super::{Door, body, lookup, trace};
 use crate::actors::node::Setting;
 use crate::domain::refusal::Code;
 use crate::domain::units::{Id, Unit};
@@ -157,7 +157,7 @@ pub(super) async fn set(State(door): State<Door>, segments: Segments<1>, request
     Params::read(request.uri().query(), &[])?;
     let sku = id("s", &s)?;
     let key = lookup::idempotency_key(request.headers())?;
-    let trace = edge::trace_of(&request);
+    let trace = trace::trace_of(&request);
     let given: EntryBody = body::json(&door, request).await?;
     let unit = given.check()?;
     let entry = serde_json::to_string(&given).map_err(|error| Problem::new(Code::InternalError, error.to_string()))?;

@@ -16,7 +16,7 @@ use super::described::LettersBody;
 use super::error::{Answer, Problem};
 use super::params::{MAX_LIMIT, Params, Segments, sealed};
 use super::shape::{self, Page};
-use super::{Door, body, edge, events, lookup};
+use super::{Door, body, events, lookup, trace};
 use crate::actors::node::Setting;
 use crate::domain::fact::{Fact, Subject};
 use crate::domain::refusal::Code;
@@ -309,7 +309,7 @@ pub(super) async fn act(State(door): State<Door>, segments: Segments<2>, request
         .parse()
         .map_err(|_| Problem::new(Code::NotFound, format!("there is no dead letter {}", suggest::quoted(&id))))?;
     let key = lookup::idempotency_key(request.headers())?;
-    let trace = edge::trace_of(&request);
+    let trace = trace::trace_of(&request);
     let reason = reason_of(body::json_or_nothing(&door, request).await?, verb)?;
     Ok(Json(carry_out(&door, letter, verb, reason, key, trace).await?))
 }
@@ -327,7 +327,7 @@ pub(super) async fn act_on_all(State(door): State<Door>, segments: Segments<1>, 
     let mut filter = Filter::of(&door, &params)?;
     let usual = if verb == "restore" { "discarded" } else { "open" };
     filter.state.get_or_insert_with(|| usual.to_owned());
-    let trace = edge::trace_of(&request);
+    let trace = trace::trace_of(&request);
     let reason = reason_of(body::json_or_nothing(&door, request).await?, verb)?;
     let mut letters = filter.find(&door, None, MAX_LIMIT + 1);
     let more = letters.len() > MAX_LIMIT;

@@ -5,11 +5,11 @@
 //! runtime for each of them, though all of it has come: on a busy node that was most of the time that a batch, or its refusal, took.
 //! Rejected: a larger buffer for each connection, which ten thousand of them would have for one that needs it.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use futures_util::task::AtomicWaker;
 use tokio::task::coop;
 
 /// Polls in one turn: about four MiB of a body, after which others may go on.
@@ -23,10 +23,10 @@ const POLLED: u8 = 1;
 const RUNG: u8 = 2;
 
 /// Rings for one connection: within its turn that is another poll, and otherwise the task is woken.
-#[derive(Default)]
 pub(super) struct Bell {
     state: AtomicU8,
-    task: AtomicWaker,
+    /// Of the one task that polls it: to note it anew with each poll is to take and give back a count of the task.
+    task: Waker,
 }
 
 impl Wake for Bell {
@@ -36,7 +36,7 @@ impl Wake for Bell {
 
     fn wake_by_ref(self: &Arc<Bell>) {
         if self.state.swap(RUNG, Ordering::AcqRel) == IDLE {
-            self.task.wake();
+            self.task.wake_by_ref();
         }
     }
 }
@@ -48,9 +48,17 @@ pub(super) struct Eager {
 }
 
 impl Eager {
-    /// Of a connection that begins now.
-    pub(super) fn new() -> Eager {
-        let bell = Arc::new(Bell::default());
+    /// Of a connection that begins now, in the task that asks: it must be polled there alone.
+    pub(super) async fn here() -> Eager {
+        let task = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+        Eager::of(task)
+    }
+
+    fn of(task: Waker) -> Eager {
+        let bell = Arc::new(Bell {
+            state: AtomicU8::new(IDLE),
+            task,
+        });
         Eager {
             waker: bell.clone().into(),
             bell,
@@ -64,7 +72,6 @@ impl Eager {
 
     /// Polls until it is done, or has nothing to do.
     pub(super) fn poll<T>(&self, cx: &mut Context<'_>, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
-        self.bell.task.register(cx.waker());
         for _ in 0..MOST_POLLS {
             self.bell.state.store(POLLED, Ordering::Release);
             if let Poll::Ready(done) = poll(&mut Context::from_waker(&self.waker)) {
@@ -89,16 +96,15 @@ impl Eager {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
-
     use futures_util::FutureExt;
+    use futures_util::task::noop_waker;
     use tokio::sync::mpsc;
 
     use super::*;
 
     #[test]
     fn what_wakes_itself_goes_on_at_once_and_for_so_long() {
-        let (eager, mut polls) = (Eager::new(), 0);
+        let (eager, mut polls) = (Eager::of(noop_waker()), 0);
         let mut once = poll_fn(|cx| {
             eager.poll(cx, |cx| {
                 polls += 1;
@@ -125,7 +131,7 @@ mod tests {
     #[tokio::test]
     async fn who_rings_between_two_turns_wakes_the_task() {
         let (send, mut receive) = mpsc::channel(1);
-        let eager = Eager::new();
+        let eager = Eager::here().await;
         let heard = poll_fn(|cx| eager.poll(cx, |cx| receive.poll_recv(cx)));
         let told = tokio::spawn(async move { send.send(7).await });
         assert_eq!(heard.await, Some(7));

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use axum::Json;
 use axum::body::Body;
-use axum::http::{HeaderValue, Request, Response, StatusCode, header};
+use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -59,10 +59,10 @@ impl Entrance {
     }
 
     /// What is answered until then: that it lives, that it is starting, how far it is, and to everything else to come again.
-    pub(super) fn not_yet(&self, request: &Request<Body>) -> Result<Response<Body>, Problem> {
+    pub(super) fn not_yet(&self, path: &str) -> Result<Response<Body>, Problem> {
         let reached = self.0.opening.reached();
         let start = json!({"stage": reached.stage.as_str(), "done": reached.done, "of": reached.of});
-        match request.uri().path() {
+        match path {
             health::LIVEZ => Ok(Json(health::alive()).into_response()),
             health::READYZ => {
                 let body = json!({"status": "starting", "reason": reached.to_string(), "start": start});

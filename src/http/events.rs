@@ -5,16 +5,22 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use axum::body::Body;
+use std::fmt::Display;
+
+use axum::body::{Body, HttpBody};
 use axum::extract::State;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Request, StatusCode};
+use axum::response::IntoResponse;
 use bytes::Bytes;
 
 use super::Door;
 use super::counts;
 use super::described::{EventBody, ReportBody, VerdictsBody};
-use super::edge::{Trace, asks_for};
+use super::edge::asks_for;
 use super::error::{Answer, Problem, dead_letter};
+use super::reply::Written;
+use super::trace::Trace;
 use super::{body, params::Params, written};
 use crate::actors::batch::{Batch, Events, Held};
 use crate::actors::node::Verdict;
@@ -46,19 +52,23 @@ use crate::ingress::suggest;
 )]
 pub(super) async fn report(State(door): State<Door>, request: Request<Body>) -> Answer {
     let trace = request.extensions().get::<Trace>().copied();
-    take(&door, request, trace.as_ref()).await
+    let (head, content) = request.into_parts();
+    let written = take(&door, &head, content, trace.as_ref()).await;
+    written.map(Written::into_response)
 }
 
 /// As [`report`], of the trace that is given.
-pub(super) async fn take(door: &Door, request: Request<Body>, trace: Option<&Trace>) -> Answer {
-    let (parts, content) = request.into_parts();
-    Params::read(parts.uri.query(), &[])?;
-    let format = format(&parts.headers)?;
-    let ndjson = format == Format::Ndjson || asks_for(&parts.headers, "application/x-ndjson");
-    let outcome = judge(door, &parts.headers, content, format, trace).await;
+pub(super) async fn take<B>(door: &Door, head: &Parts, content: B, trace: Option<&Trace>) -> Answer<Written>
+where
+    B: HttpBody<Data = Bytes, Error: Display> + Unpin,
+{
+    Params::read(head.uri.query(), &[])?;
+    let format = format(&head.headers)?;
+    let ndjson = format == Format::Ndjson || asks_for(&head.headers, "application/x-ndjson");
+    let outcome = judge(door, &head.headers, content, format, trace).await;
     let answer = match outcome {
         Ok(Judged::One(batch)) => one(&batch),
-        Ok(Judged::Many(rows)) => many(&rows, ndjson && !asks_for(&parts.headers, "application/json")),
+        Ok(Judged::Many(rows)) => Ok(many(&rows, ndjson && !asks_for(&head.headers, "application/json"))),
         Err(problem) => Err(problem),
     };
     if matches!(&answer, Err(problem) if problem.code() == Code::Overloaded) {
@@ -111,7 +121,10 @@ struct Many {
     rejected: Vec<(usize, Rejected, u64)>,
 }
 
-async fn judge(door: &Door, headers: &HeaderMap, content: Body, format: Format, trace: Option<&Trace>) -> Answer<Judged> {
+async fn judge<B>(door: &Door, headers: &HeaderMap, content: B, format: Format, trace: Option<&Trace>) -> Answer<Judged>
+where
+    B: HttpBody<Data = Bytes, Error: Display> + Unpin,
+{
     let mut permit = door.valve.permit();
     let bytes = body::read_in_turn(door, headers, content, &mut permit).await?;
     let decoded = decoded(door, bytes, format, trace.copied()).await?;
@@ -211,7 +224,7 @@ fn nothing_judged(batch: Option<&Batch>, unrecorded: Option<&Refusal>) -> Answer
     }
 }
 
-fn one(batch: &Batch) -> Answer {
+fn one(batch: &Batch) -> Answer<Written> {
     let (Some(event), Some(verdict)) = (batch.events().first(), batch.verdicts().next()) else {
         return Err(Problem::new(Code::InternalError, "the event was lost; send it again"));
     };
@@ -227,11 +240,9 @@ fn one(batch: &Batch) -> Answer {
             seq,
             ..
         } => Err(dead_letter(error, *seq)),
-        judged => {
-            let mut out = Vec::with_capacity(160);
-            write_judged(&mut out, ids(event), judged, None);
-            Ok(body::of_json(StatusCode::OK, out, "application/json"))
-        }
+        judged => Ok(Written::short(|out| {
+            write_judged(out, ids(event), judged, None);
+        })),
     }
 }
 
@@ -239,7 +250,7 @@ fn ids(event: &Event) -> (&str, &str) {
     (event.origin.id.as_str(), event.origin.source.as_str())
 }
 
-fn many(rows: &Many, ndjson: bool) -> Answer {
+fn many(rows: &Many, ndjson: bool) -> Written {
     let events = rows.batch.as_deref().map_or(&[][..], Batch::events);
     let all = events.len() + rows.rejected.len();
     let mut out = Vec::with_capacity(all * 112 + 32);
@@ -271,11 +282,7 @@ fn many(rows: &Many, ndjson: bool) -> Answer {
         out.extend_from_slice(b"]}");
     }
     let status = if refused { StatusCode::MULTI_STATUS } else { StatusCode::OK };
-    Ok(body::of_json(
-        status,
-        out,
-        if ndjson { "application/x-ndjson" } else { "application/json" },
-    ))
+    Written::long(status, out, if ndjson { "application/x-ndjson" } else { "application/json" })
 }
 
 fn word(verdict: &Verdict) -> &'static str {

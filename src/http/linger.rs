@@ -74,9 +74,12 @@ impl Left {
     }
 }
 
-/// See the module.
-pub(super) struct Lingering {
-    body: Option<Incoming>,
+/// See the module. The body of one request; nothing when it has none, or has come to its end.
+pub(super) struct Lingering(Option<Coming>);
+
+/// A body that has not come to its end.
+struct Coming {
+    body: Incoming,
     /// Bytes that may still come; past it the connection is closed.
     left: u64,
     until: Instant,
@@ -93,13 +96,24 @@ impl Lingering {
         leftovers: &Arc<Leftovers>,
         began: Instant,
     ) -> Lingering {
+        if body.is_end_stream() {
+            return Lingering(None);
+        }
         let limit = limit as u64;
         let asked_for = body.size_hint().lower() <= limit && !headers.contains_key(header::EXPECT);
-        Lingering {
-            body: Some(body),
+        Lingering(Some(Coming {
+            body,
             left: if asked_for { limit } else { 0 },
             until: began + within,
             leftovers: leftovers.clone(),
+        }))
+    }
+
+    /// As the router takes it.
+    pub(super) fn into_body(self) -> axum::body::Body {
+        match self.0 {
+            None => axum::body::Body::empty(),
+            Some(_) => axum::body::Body::new(self),
         }
     }
 }
@@ -109,35 +123,37 @@ impl Body for Lingering {
     type Error = hyper::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Some(body) = self.body.as_mut() else {
+        let Some(coming) = &mut self.0 else {
             return Poll::Ready(None);
         };
-        let frame = ready!(Pin::new(body).poll_frame(cx));
+        let frame = ready!(Pin::new(&mut coming.body).poll_frame(cx));
         match &frame {
-            Some(Ok(frame)) => self.left = self.left.saturating_sub(frame.data_ref().map_or(0, Bytes::len) as u64),
-            Some(Err(_)) | None => self.body = None,
+            Some(Ok(frame)) => coming.left = coming.left.saturating_sub(frame.data_ref().map_or(0, Bytes::len) as u64),
+            Some(Err(_)) | None => self.0 = None,
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Body::is_end_stream)
+        self.0.as_ref().is_none_or(|coming| coming.body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or(SizeHint::with_exact(0), Body::size_hint)
+        let of = |coming: &Coming| coming.body.size_hint();
+        self.0.as_ref().map_or(SizeHint::with_exact(0), of)
     }
 }
 
 impl Drop for Lingering {
     fn drop(&mut self) {
-        let over = self.is_end_stream() || self.left == 0 || self.until <= Instant::now();
+        let Some(coming) = self.0.take() else { return };
+        let over = coming.body.is_end_stream() || coming.left == 0 || coming.until <= Instant::now();
         // Without a runtime the node has ended, and every connection with it.
-        if let (Some(body), false, Ok(_)) = (self.body.take(), over, Handle::try_current()) {
-            self.leftovers.put(Left {
-                body,
-                bytes: self.left,
-                over: Box::pin(sleep_until(self.until)),
+        if !over && Handle::try_current().is_ok() {
+            coming.leftovers.put(Left {
+                body: coming.body,
+                bytes: coming.left,
+                over: Box::pin(sleep_until(coming.until)),
             });
         }
     }

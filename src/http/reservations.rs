@@ -16,7 +16,7 @@ use super::error::{Answer, Problem, dead_letter};
 use super::params::{Params, Segments, id, sealed};
 use super::shape::{self, Page, ReservationView};
 use super::skus::SCAN;
-use super::{Door, body, edge, object};
+use super::{Door, body, object, trace};
 use crate::actors::node::{BasketCommand, CommandError};
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::reservation::{ConfirmLine, ConfirmRequest, HoldRequest, LineRequest, Reservation, State as BasketState};
@@ -317,7 +317,7 @@ pub(super) async fn hold(State(door): State<Door>, segments: Segments<2>, reques
     Params::read(request.uri().query(), &[])?;
     let warehouse = door.warehouse(&w)?;
     let id = id("id", &r)?;
-    let trace = edge::trace_of(&request);
+    let trace = trace::trace_of(&request);
     let body: HoldBody = body::json(&door, request).await?;
     let command = BasketCommand::Hold(body.checked(id.clone(), &warehouse)?);
     carry_out(&door, &warehouse, &id, command, trace).await
@@ -333,7 +333,7 @@ pub(super) async fn confirm(State(door): State<Door>, segments: Segments<2>, req
     Params::read(request.uri().query(), &[])?;
     let warehouse = door.warehouse(&w)?;
     let id = id("id", &r)?;
-    let trace = edge::trace_of(&request);
+    let trace = trace::trace_of(&request);
     let body: ConfirmBody = body::json_or_nothing(&door, request).await?;
     carry_out(&door, &warehouse, &id, BasketCommand::Confirm(body.checked()?), trace).await
 }
@@ -348,7 +348,7 @@ pub(super) async fn cancel(State(door): State<Door>, segments: Segments<2>, requ
     Params::read(request.uri().query(), &[])?;
     let warehouse = door.warehouse(&w)?;
     let id = id("id", &r)?;
-    let trace = edge::trace_of(&request);
+    let trace = trace::trace_of(&request);
     let body: NothingBody = body::json_or_nothing(&door, request).await?;
     carry_out(&door, &warehouse, &id, BasketCommand::Cancel(fingerprint(&body)), trace).await
 }
@@ -363,7 +363,7 @@ pub(super) async fn extend(State(door): State<Door>, segments: Segments<2>, requ
     Params::read(request.uri().query(), &[])?;
     let warehouse = door.warehouse(&w)?;
     let id = id("id", &r)?;
-    let trace = edge::trace_of(&request);
+    let trace = trace::trace_of(&request);
     let body: ExtendBody = body::json(&door, request).await?;
     let command = BasketCommand::Extend {
         until: time("/until", &body.until)?,

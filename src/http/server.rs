@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use axum::body::Body;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -103,14 +102,11 @@ fn lingering(
     limits: &Limits,
     leftovers: &Arc<Leftovers>,
     began: Instant,
-) -> hyper::Request<Body> {
+) -> hyper::Request<Lingering> {
     let (head, body) = request.into_parts();
-    if hyper::body::Body::is_end_stream(&body) {
-        return hyper::Request::from_parts(head, Body::empty());
-    }
     let limits = (limits.max_body_bytes, limits.body_timeout);
     let body = Lingering::new(body, &head.headers, limits, leftovers, began);
-    hyper::Request::from_parts(head, Body::new(body))
+    hyper::Request::from_parts(head, body)
 }
 
 /// Resolves when the node is told to stop (or nobody is left to tell).
@@ -232,14 +228,15 @@ async fn connection(
     let activity = Activity::begin();
     let limits = entrance.limits();
     let io = TokioIo::new(Watched::new(stream, place, activity.clone()));
-    let eager = Eager::new();
+    let eager = Eager::here().await;
     let leftovers = Leftovers::new(eager.bell());
     let service = {
         let (activity, leftovers) = (activity.clone(), leftovers.clone());
         // Counted for each connection: a count that all requests share would go from core to core with each of them.
         let entrance = Arc::new(entrance);
         service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-            let (inside, began) = (Inside::new(&activity), Instant::now());
+            let began = Instant::now();
+            let inside = Inside::new(&activity, began);
             let request = lingering(request, &limits, &leftovers, began);
             edge::answer(entrance.clone(), request, began, inside)
         })

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::error::{Answer, Problem};
 use super::params::{Params, Segments, id};
 use super::shape::{self, SkuView};
-use super::{Door, body, edge, lookup};
+use super::{Door, body, lookup, trace};
 use crate::actors::node::Setting;
 use crate::domain::refusal::Code;
 use crate::domain::units::{Id, MAX_QUANTITY};
@@ -54,7 +54,7 @@ pub(super) async fn lot(State(door): State<Door>, segments: Segments<3>, request
     let (sku, index) = door.sku(&warehouse, &s)?;
     let lot = id("lot", &lot)?;
     let key = lookup::idempotency_key(request.headers())?;
-    let trace = edge::trace_of(&request);
+    let trace = trace::trace_of(&request);
     let body: LotBody = body::json(&door, request).await?;
     let expires_on = body.expires_on.map(|text| {
         check::parse_day(&text).ok_or_else(|| {
@@ -87,7 +87,7 @@ pub(super) async fn buffers(State(door): State<Door>, segments: Segments<2>, req
     let warehouse = door.warehouse(&w)?;
     let (sku, index) = door.sku(&warehouse, &s)?;
     let key = lookup::idempotency_key(request.headers())?;
-    let trace = edge::trace_of(&request);
+    let trace = trace::trace_of(&request);
     let given: BTreeMap<String, i64> = body::json(&door, request).await?;
     let mut buffers = Vec::with_capacity(given.len());
     for (name, units) in given {

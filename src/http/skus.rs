@@ -5,19 +5,17 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, Uri};
+use axum::http::Uri;
 use axum::response::IntoResponse;
 
 use super::error::{Answer, Problem};
 use super::params::{Params, Segments, sealed};
+use super::reply::Written;
 use super::shape::{self, Page, SkuView};
-use super::{Door, body, described, history, written};
+use super::{Door, described, history, written};
 use crate::domain::refusal::Code;
 use crate::domain::stock::Stock;
 use crate::domain::units::{Day, MAX_QUANTITY};
-
-/// Bytes of a SKU as JSON, usually: with a lot and a channel or two.
-const USUAL_BYTES: usize = 512;
 
 /// SKUs looked at for one page of a filtered list; past it the page is short and the cursor goes on.
 pub(super) const SCAN: usize = 20_000;
@@ -101,7 +99,7 @@ pub(super) async fn show(State(door): State<Door>, uri: Uri, segments: Segments<
     let params = Params::read(uri.query(), &["as_of", "known_at"])?;
     let (as_of, known_at) = (params.time("as_of")?, params.time("known_at")?);
     if as_of.is_none() && known_at.is_none() {
-        return now(&door, &w, &s);
+        return Ok(now(&door, &w, &s)?.into_response());
     }
     let warehouse = door.warehouse(&w)?;
     let (sku, index) = door.sku(&warehouse, &s)?;
@@ -109,27 +107,24 @@ pub(super) async fn show(State(door): State<Door>, uri: Uri, segments: Segments<
 }
 
 /// What is true now about one SKU: the page that is asked for most, so nothing is copied, counted or looked up twice on the way.
-pub(super) fn now(door: &Door, w: &str, s: &str) -> Answer {
-    if let Some(json) = shaped(door, w, s) {
-        return Ok(body::of_json(StatusCode::OK, json, "application/json"));
+pub(super) fn now(door: &Door, w: &str, s: &str) -> Answer<Written> {
+    if let Some(written) = shaped(door, w, s) {
+        return Ok(written);
     }
     // Says what is not there. A SKU that has come meanwhile is there for good.
     let warehouse = door.warehouse(w)?;
     let (sku, _) = door.sku(&warehouse, s)?;
-    let json = shaped(door, warehouse.id.as_str(), sku.as_str());
-    let json = json.ok_or_else(|| Problem::new(Code::InternalError, "the SKU is known and cannot be shown; ask again"))?;
-    Ok(body::of_json(StatusCode::OK, json, "application/json"))
+    let written = shaped(door, warehouse.id.as_str(), sku.as_str());
+    written.ok_or_else(|| Problem::new(Code::InternalError, "the SKU is known and cannot be shown; ask again"))
 }
 
 /// The SKU as JSON, shaped where it lies: a copy would be as long a look, and takes the recent book along.
-fn shaped(door: &Door, w: &str, s: &str) -> Option<Vec<u8>> {
+fn shaped(door: &Door, w: &str, s: &str) -> Option<Written> {
     let (view, now) = (door.node.view(), door.node.now());
     view.with_warehouses(|all| {
         let warehouse = all.get(w)?;
         let index = view.keys().find(w, s)?;
         let shaped = view.read(index, |stock, seq| Some(shape::sku(warehouse, s, stock?, seq, now)))?;
-        let mut json = Vec::with_capacity(USUAL_BYTES);
-        written::sku(&mut json, &shaped);
-        Some(json)
+        Some(Written::short(|out| written::sku(out, &shaped)))
     })
 }

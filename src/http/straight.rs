@@ -5,14 +5,11 @@
 //! for every spelling that is not the usual one; both call the same handler. A router of our own for all pages was rejected: it would
 //! have to know again what utoipa's attributes say.
 
-use std::pin::Pin;
+use axum::http::{Method, Request, Uri};
 
-use axum::body::Body;
-use axum::http::{Method, Request, Response};
-
-use super::edge::Trace;
 use super::error::Answer;
-use super::{Door, events, skus};
+use super::reply::Written;
+use super::{Door, skus};
 
 /// A request whose page is known.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,15 +20,12 @@ pub(super) enum Page {
     Sku,
 }
 
-/// An answer underway. Behind a pointer: the state of a request is kilobytes, and would be copied at each of the levels above.
-type Underway<'d> = Pin<Box<dyn Future<Output = Answer<Response<Body>>> + Send + 'd>>;
-
 impl Page {
     /// The page that a request is for; `None`: the router must find out.
-    pub(super) fn of(request: &Request<Body>) -> Option<Page> {
+    pub(super) fn of<B>(request: &Request<B>) -> Option<Page> {
         match *request.method() {
             Method::POST => (request.uri().path() == "/v1/events").then_some(Page::Events),
-            Method::GET => sku_of(request).map(|_| Page::Sku),
+            Method::GET => sku_of(request.uri()).map(|_| Page::Sku),
             _ => None,
         }
     }
@@ -43,23 +37,16 @@ impl Page {
             Page::Sku => "/v1/warehouses/{w}/skus/{s}",
         }
     }
+}
 
-    /// Its handler's answer.
-    pub(super) fn answer<'d>(self, door: &'d Door, request: Request<Body>, trace: &'d Trace) -> Underway<'d> {
-        match self {
-            Page::Events => Box::pin(events::take(door, request, Some(trace))),
-            // Nothing is done before it is polled: there a panic is caught.
-            Page::Sku => Box::pin(async move {
-                let (warehouse, sku) = sku_of(&request).unwrap_or_default();
-                skus::now(door, warehouse, sku)
-            }),
-        }
-    }
+/// The page [`Page::Sku`] of this address.
+pub(super) fn sku(door: &Door, uri: &Uri) -> Answer<Written> {
+    let (warehouse, sku) = sku_of(uri).unwrap_or_default();
+    skus::now(door, warehouse, sku)
 }
 
 /// The warehouse and the SKU of an address without a query and without anything percent-encoded.
-fn sku_of(request: &Request<Body>) -> Option<(&str, &str)> {
-    let uri = request.uri();
+fn sku_of(uri: &Uri) -> Option<(&str, &str)> {
     let (warehouse, sku) = uri.path().strip_prefix("/v1/warehouses/")?.split_once("/skus/")?;
     let plain = |segment: &str| !segment.is_empty() && !segment.contains(['/', '%']);
     (uri.query().is_none() && plain(warehouse) && plain(sku)).then_some((warehouse, sku))
@@ -67,6 +54,8 @@ fn sku_of(request: &Request<Body>) -> Option<(&str, &str)> {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
+
     use super::*;
     use crate::http::ROUTES;
 

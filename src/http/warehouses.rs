@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::error::{Answer, Problem};
 use super::params::{Params, Segments, id, sealed};
 use super::shape::{Page, WarehouseView};
-use super::{Door, body, edge, lookup, object};
+use super::{Door, body, lookup, object, trace};
 use crate::actors::node::Setting;
 use crate::domain::refusal::Code;
 use crate::domain::units::{Id, MAX_QUANTITY};
@@ -87,7 +87,7 @@ pub(super) async fn set(State(door): State<Door>, segments: Segments<1>, request
     Params::read(request.uri().query(), &[])?;
     let id = id("w", &w)?;
     let key = lookup::idempotency_key(request.headers())?;
-    let trace = edge::trace_of(&request);
+    let trace = trace::trace_of(&request);
     let body: WarehouseBody = body::json(&door, request).await?;
     // The key is bound to what the caller wrote: what is left out means something else when others have changed it since.
     let said = xxh3_64(format!("{id:?}{body:?}").as_bytes());

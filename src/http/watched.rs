@@ -27,12 +27,16 @@ const REST_WITHIN: Duration = Duration::from_secs(1);
 
 /// Since the watch last looked, which is within the same turn: it then says when. Most heads are whole by then, and nobody asks.
 const JUST_NOW: u64 = u64::MAX;
+/// Nobody has read the clock since the watch last looked.
+const UNREAD: u64 = u64::MAX;
 
 /// What one connection does, seen by its own watch.
 pub(super) struct Activity {
     start: Instant,
     /// Milliseconds after `start` of the last answer, or the last byte of one; or [`JUST_NOW`].
     last_ms: AtomicU64,
+    /// Nanoseconds after `start`: the clock as a request has read it in this turn, since reading it is most of a look. Or [`UNREAD`].
+    clock_ns: AtomicU64,
     /// Requests begun, so that a connection that never spoke is told from one that paused.
     begun: AtomicU32,
     /// Requests not yet answered.
@@ -51,6 +55,7 @@ impl Activity {
         Arc::new(Activity {
             start: Instant::now(),
             last_ms: AtomicU64::new(0),
+            clock_ns: AtomicU64::new(UNREAD),
             begun: AtomicU32::new(0),
             inside: AtomicU32::new(0),
             head_ms: AtomicU64::new(0),
@@ -63,14 +68,27 @@ impl Activity {
         self.last_ms.store(JUST_NOW, Ordering::Relaxed);
     }
 
+    /// A request of this turn has read the clock. One of HTTP/2 may end in another task, and then the clock may have moved on past the
+    /// time that the connection's own timer has woken it for.
+    fn read_at(&self, now: Instant) {
+        if !self.h2.load(Ordering::Relaxed) {
+            let ns = now.duration_since(self.start).as_nanos() as u64;
+            self.clock_ns.store(ns, Ordering::Relaxed);
+        }
+    }
+
     /// Says when what has happened since the last look did: now. `None`: nothing has.
     pub(super) fn look(&self) -> Option<Instant> {
         let just = |of: &AtomicU64| of.load(Ordering::Relaxed) == JUST_NOW;
         let (answered, heard) = (just(&self.last_ms), just(&self.head_ms));
-        if !answered && !heard {
-            return None;
-        }
-        let now = Instant::now();
+        let now = match self.clock_ns.load(Ordering::Relaxed) {
+            UNREAD if !answered && !heard => return None,
+            UNREAD => Instant::now(),
+            ns => {
+                self.clock_ns.store(UNREAD, Ordering::Relaxed);
+                self.start + Duration::from_nanos(ns)
+            }
+        };
         let ms = now.duration_since(self.start).as_millis() as u64;
         if answered {
             self.last_ms.store(ms, Ordering::Relaxed);
@@ -147,12 +165,18 @@ impl Activity {
 pub(super) struct Inside(Arc<Activity>);
 
 impl Inside {
-    /// One more.
-    pub(super) fn new(activity: &Arc<Activity>) -> Inside {
+    /// One more, begun now.
+    pub(super) fn new(activity: &Arc<Activity>, now: Instant) -> Inside {
+        activity.read_at(now);
         activity.head_ms.store(0, Ordering::Relaxed);
         activity.begun.fetch_add(1, Ordering::Relaxed);
         activity.inside.fetch_add(1, Ordering::Relaxed);
         Inside(activity.clone())
+    }
+
+    /// It is answered now.
+    pub(super) fn leave(self, now: Instant) {
+        self.0.read_at(now);
     }
 }
 
@@ -269,11 +293,31 @@ mod tests {
             (None, Some(due)),
             "more of a head brings no more time"
         );
-        drop(Inside::new(&activity));
+        Inside::new(&activity, Instant::now()).leave(Instant::now());
         assert_eq!(activity.idle_at(within.0, within.1), Instant::now() + within.1);
         assert_eq!(activity.look(), Some(Instant::now()));
         let due = Instant::now() + within.1;
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!((activity.look(), activity.idle_at(within.0, within.1)), (None, due));
+        let begun = Inside::new(&activity, Instant::now());
+        let read = Instant::now();
+        tokio::time::advance(Duration::from_millis(3)).await;
+        assert_eq!(
+            (activity.look(), activity.look()),
+            (Some(read), None),
+            "as the request has read it, once"
+        );
+        activity.heard(b"");
+        begun.leave(Instant::now());
+        assert_eq!(activity.look(), Some(Instant::now()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_of_another_task_does_not_say_what_time_it_is() {
+        let activity = Activity::begin();
+        activity.heard(b"PRI * HTTP/2.0");
+        Inside::new(&activity, Instant::now()).leave(Instant::now());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(activity.look(), Some(Instant::now()));
     }
 }
