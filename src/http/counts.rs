@@ -4,10 +4,13 @@
 //! much as judging a sale. What is kept is bounded by routes × methods × statuses.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
-use metrics::{Counter, Histogram};
+use metrics::Counter;
+
+use super::took::Took;
 
 thread_local! {
     /// In a list: there are a few dozen routes, and to hash the name of one costs more than to find it.
@@ -17,7 +20,7 @@ thread_local! {
 
 /// What one thread has counted of one route.
 struct Counts {
-    seconds: Histogram,
+    took: Arc<Took>,
     requests: Vec<((&'static str, StatusCode), Counter)>,
 }
 
@@ -38,7 +41,7 @@ pub(super) fn count(route: &str, method: &Method, status: StatusCode, took: Dura
         let known = routes.iter().position(|(known, _)| **known == *route);
         let at = known.unwrap_or_else(|| {
             let counts = Counts {
-                seconds: metrics::histogram!("shelfd_http_request_seconds", "route" => route.to_owned()),
+                took: Took::of(route),
                 requests: Vec::new(),
             };
             routes.push((route.into(), counts));
@@ -53,7 +56,7 @@ pub(super) fn count(route: &str, method: &Method, status: StatusCode, took: Dura
             counts.requests.len() - 1
         });
         counts.requests[at].1.increment(1);
-        counts.seconds.record(took.as_secs_f64());
+        counts.took.record(took);
     });
 }
 

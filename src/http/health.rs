@@ -6,9 +6,9 @@ use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::Door;
 use super::error::Answer;
 use super::params::Params;
+use super::{Door, took};
 use crate::actors::node::Readiness;
 
 /// The pages that answer from the first moment on.
@@ -61,7 +61,7 @@ pub(super) async fn metrics(State(door): State<Door>, uri: Uri) -> Answer<Respon
     Params::read(uri.query(), &[])?;
     metrics::gauge!("shelfd_inflight_events").set(door.valve.events_inside() as f64);
     metrics::gauge!("shelfd_inflight_bytes").set(door.valve.bytes_inside() as f64);
-    let text = (door.options.metrics)();
+    let text = (door.options.metrics)() + &took::render();
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response())
 }
 

@@ -53,6 +53,7 @@ mod settings;
 pub mod shape;
 mod skus;
 mod straight;
+mod took;
 pub mod trace;
 mod warehouses;
 mod watched;
