@@ -41,9 +41,6 @@ pub mod top;
 pub mod verify;
 pub mod warehouses;
 
-/// Worker threads of the runtime: two beat every other split on the machines this runs on.
-const WORKERS: usize = 2;
-
 /// The stock daemon of a darkstore, and the tools to ask it.
 #[derive(Debug, Parser)]
 #[command(name = "shelfd", version, arg_required_else_help = true, max_term_width = 110, after_help = EXAMPLES)]
@@ -153,9 +150,13 @@ impl Context {
 }
 
 impl Cli {
-    /// How many worker threads the verb wants.
+    /// How many worker threads the verb wants: a node's are for what is behind its door alone, since connections have threads of their
+    /// own (ADR 21).
     pub fn workers(&self) -> usize {
-        WORKERS
+        match self.verb {
+            Verb::Run(_) => 1,
+            _ => 2,
+        }
     }
 }
 

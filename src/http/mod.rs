@@ -41,6 +41,7 @@ mod events;
 pub(crate) mod fuzz;
 mod health;
 mod history;
+mod lanes;
 mod ledger;
 mod linger;
 mod lookup;

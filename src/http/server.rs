@@ -20,6 +20,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
 use super::eager::Eager;
 use super::entrance::Entrance;
+use super::lanes::Lanes;
 use super::linger::{Leftovers, Lingering};
 use super::watched::{Activity, Inside, Watched};
 use super::{Limits, edge};
@@ -40,6 +41,7 @@ pub(super) async fn run(listener: TcpListener, entrance: Entrance, mut shutdown:
     let places = places(limits.max_connections);
     let all = u32::try_from(places.available_permits()).unwrap_or(u32::MAX);
     let builder = Arc::new(builder());
+    let lanes = Lanes::open()?;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -61,7 +63,10 @@ pub(super) async fn run(listener: TcpListener, entrance: Entrance, mut shutdown:
             continue;
         };
         let _ = stream.set_nodelay(true);
-        tokio::spawn(connection(stream, place, entrance.clone(), builder.clone(), shutdown.clone()));
+        let (entrance, builder, shutdown) = (entrance.clone(), builder.clone(), shutdown.clone());
+        if let Err(error) = lanes.serve(stream, |stream| connection(stream, place, entrance, builder, shutdown)) {
+            tracing::warn!(%error, "a connection could not be taken");
+        }
     }
     drop(listener);
     if timeout(limits.finish_within, places.acquire_many(all)).await.is_err() {
