@@ -118,6 +118,6 @@ mod tests {
             );
         }
         assert!(says(&format!("{NAME}_count{{route=\"{route}\"}} 9")), "{text}");
-        assert!(says(&format!("{NAME}_sum{{route=\"{route}\"}} 40.004150002")), "{text}");
+        assert!(says(&format!("{NAME}_sum{{route=\"{route}\"}} 40.004200002")), "{text}");
     }
 }
