@@ -33,6 +33,7 @@ use crate::domain::refusal::Code;
 const MAX_URI_BYTES: usize = 8 * 1024;
 /// The most bytes of headers, names and values together.
 const MAX_HEADER_BYTES: usize = 16 * 1024;
+
 /// Whether the head is within its limits, and the node can answer at all.
 fn gate<B>(request: &Request<B>, front: Option<&Front>) -> Result<(), Problem> {
     let uri = request.uri().path_and_query().map_or(0, |pq| pq.as_str().len());
@@ -89,6 +90,7 @@ pub(super) fn unreadable_head(status: u16) -> Option<Vec<u8>> {
     marks.put(&mut headers);
     let mut own = String::new();
     for (name, value) in &headers {
+        // Writing to a text cannot fail.
         let _ = write!(own, "{name}: {}\r\n", value.to_str().unwrap_or_default());
     }
     let reason = status.canonical_reason().unwrap_or_default();
@@ -195,12 +197,13 @@ fn begin(entrance: Arc<Entrance>, request: Request<Lingering>, trace: Trace) -> 
     if let Err(problem) = gate(&request, entrance.front()) {
         return refused(&problem);
     }
-    let Some(open) = Open::of(entrance.clone()) else {
+    if entrance.front().is_none() {
         return match entrance.not_yet(request.uri().path()) {
             Ok(response) => (None, Begun::Now(response.map(Content::Page))),
             Err(problem) => refused(&problem),
         };
-    };
+    }
+    let open = Open(entrance);
     let page = Page::of(&request);
     let begun = match page {
         Some(Page::Sku) => Begun::Now(sku(&open.front().door, request, &trace)),
@@ -214,10 +217,6 @@ fn begin(entrance: Arc<Entrance>, request: Request<Lingering>, trace: Trace) -> 
 struct Open(Arc<Entrance>);
 
 impl Open {
-    fn of(entrance: Arc<Entrance>) -> Option<Open> {
-        entrance.front().is_some().then_some(Open(entrance))
-    }
-
     fn front(&self) -> &Front {
         self.0.front().expect("it was open, and an entrance is never closed")
     }

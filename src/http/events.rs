@@ -3,9 +3,8 @@
 //! Verdicts are written by hand into one buffer: for a batch, building JSON values first costs more than judging the events.
 
 use std::borrow::Cow;
-use std::sync::Arc;
-
 use std::fmt::Display;
+use std::sync::Arc;
 
 use axum::body::{Body, HttpBody};
 use axum::extract::State;

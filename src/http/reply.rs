@@ -15,6 +15,8 @@ use hyper::body::{Frame, SizeHint};
 
 /// What a thread keeps of its buffer.
 const KEPT_BYTES: usize = 16 * 1024;
+/// The most headers that a connection keeps room for: a browser sends some twenty.
+const KEPT_HEADERS: usize = 64;
 
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -52,9 +54,12 @@ impl Written {
     }
 
     /// The whole answer. Its headers are put where those of the request were: the room is there, and hyper takes it for the next
-    /// request's again.
+    /// request's again. What very many have taken is given back: a connection would keep it for as long as it lives.
     pub(super) fn answer(self, mut headers: HeaderMap) -> Response<Content> {
         headers.clear();
+        if headers.capacity() > KEPT_HEADERS {
+            headers = HeaderMap::new();
+        }
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.form));
         let mut response = Response::new(Content::Whole(self.body));
         *response.status_mut() = self.status;
@@ -106,6 +111,7 @@ impl HttpBody for Content {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderName;
     use http_body_util::BodyExt;
 
     use super::*;
@@ -116,6 +122,10 @@ mod tests {
         asked.insert(header::AUTHORIZATION, HeaderValue::from_static("Bearer secret"));
         asked.append(header::ACCEPT, HeaderValue::from_static("text/html"));
         asked.append(header::ACCEPT, HeaderValue::from_static("*/*"));
+        let many = (0..2 * KEPT_HEADERS).map(|n| HeaderName::from_bytes(format!("x-{n}").as_bytes()).expect("a name"));
+        let many: HeaderMap = many.map(|name| (name, HeaderValue::from_static("1"))).collect();
+        let answer = Written::short(|_| ()).answer(many);
+        assert!(answer.headers().len() == 1 && answer.headers().capacity() <= KEPT_HEADERS);
         drop(Written::short(|out| out.extend_from_slice(&[b'x'; 3 * KEPT_BYTES])));
         let answer = Written::short(|out| out.extend_from_slice(b"{}")).answer(asked);
         assert_eq!(answer.headers().len(), 1);
