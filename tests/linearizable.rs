@@ -33,7 +33,7 @@ use shop::{Held, Kind, Op, Page, Shop, Told};
 const A_KILL_EVERY: u64 = 10;
 /// A store of its own for so many histories, so that the last ones are not slower than the first.
 const HISTORIES_OF_A_NODE: u64 = 200;
-/// Configurations that a search may look at: a hundred times what the hardest of these histories took.
+/// Configurations that a search may look at: a hundred times what the hardest of these histories took, lies included.
 const BOUND: usize = 3_000_000;
 
 /// What the project keeps itself: a register and a map, right and wrong.
@@ -84,6 +84,37 @@ fn the_checker_agrees_with_every_verdict_on_recorded_histories() {
         assert!(verdicts.values().any(|verdict| *verdict == kind), "both kinds");
     }
     tally("linearizability_verdicts", verdicts.len() as u64, "histories");
+}
+
+#[test]
+fn looks_that_fit_are_not_tried_in_every_order() {
+    let baskets = vec![vec![(0, 1)]];
+    let call = |n: u64, op| Call {
+        op,
+        invoked: n,
+        returned: Some(100 + n),
+    };
+    let unknown = |n| {
+        call(
+            n,
+            Op::LookAt {
+                basket: 0,
+                answer: shop::Basket::Unknown,
+            },
+        )
+    };
+    let mut calls: Vec<_> = (0..24).map(unknown).collect();
+    let shop = Shop::new(1, baskets, &calls);
+    assert_eq!(check(&shop, &calls, 100), Verdict::Linearizable);
+    // Nobody has held it: a lie that no order excuses, and there are sixteen million subsets of the looks beside it.
+    calls.push(call(
+        24,
+        Op::LookAt {
+            basket: 0,
+            answer: shop::Basket::Held,
+        },
+    ));
+    assert!(matches!(check(&shop, &calls, 100), Verdict::Refused { placed: 24, .. }));
 }
 
 #[test]

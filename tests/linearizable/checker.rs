@@ -5,6 +5,9 @@
 //! let the model answer, go on; undo when stuck; never look twice at the same calls in the same state. A model may answer with
 //! several states (a call whose outcome nobody knows); they are carried as a set.
 //!
+//! A call that only looks is put in order as soon as it fits: whatever follows could as well follow now. Tried like all others, a few
+//! looks at a time made one history in some hundreds of a busy machine take minutes.
+//!
 //! A dependency was rejected: the search is a page, and what a verdict rests on should be read here.
 
 use std::collections::{HashMap, HashSet};
@@ -26,6 +29,9 @@ pub trait Model {
 
     /// The states in which the object may be when it was in `state` and gave this answer; none: it cannot have given it.
     fn step(&self, state: &Self::State, op: &Self::Op) -> Vec<Self::State>;
+
+    /// Whether a call that gave this answer has left the object as it was, whatever its state.
+    fn only_looks(&self, op: &Self::Op) -> bool;
 }
 
 /// One call, by a clock that orders what did not overlap.
@@ -156,7 +162,7 @@ impl<M: Model> Known<'_, M> {
 /// Searches for an order, looking at no more than `bound` configurations.
 pub fn check<M: Model>(model: &M, calls: &[Call<M::Op>], bound: usize) -> Verdict {
     let mut timeline = Timeline::of(calls);
-    let mut unanswered = calls.iter().filter(|call| call.returned.is_some()).count();
+    let mut left = calls.iter().filter(|call| call.returned.is_some()).count();
     let mut placed = vec![0_u64; calls.len().div_ceil(64)];
     let mut known = Known {
         model,
@@ -168,38 +174,55 @@ pub fn check<M: Model>(model: &M, calls: &[Call<M::Op>], bound: usize) -> Verdic
     let mut seen: HashSet<(Box<[u64]>, usize), FixedState> = HashSet::default();
     let mut path: Vec<(usize, usize)> = Vec::new();
     let mut best = (0, Vec::new());
-    let mut place = timeline.next[0];
-    while unanswered > 0 {
+    // Looks that fit come first, and when the search is stuck there is nothing else to try in their place. One that tells which of several
+    // states it was is a choice like others.
+    let looks = |call: usize, before: usize, after: usize| before == after && model.only_looks(&calls[call].op);
+    let (mut place, mut looking) = (timeline.next[0], true);
+    while left > 0 {
         if let Some((call, false)) = timeline.at(place) {
             let after = known.step(states, call, &calls[call].op);
             placed[call / 64] |= 1 << (call % 64);
-            if let Some(after) = after.filter(|after| seen.insert((placed.clone().into(), *after))) {
+            let fits = after.filter(|after| looking == looks(call, states, *after));
+            if let Some(after) = fits.filter(|after| seen.insert((placed.clone().into(), *after))) {
                 if seen.len() > bound {
                     return Verdict::Undecided;
                 }
                 path.push((call, std::mem::replace(&mut states, after)));
                 timeline.take(call);
-                unanswered -= usize::from(calls[call].returned.is_some());
-                place = timeline.next[0];
+                left -= usize::from(calls[call].returned.is_some());
+                (place, looking) = (timeline.next[0], true);
             } else {
                 placed[call / 64] &= !(1 << (call % 64));
-                place = timeline.next[place];
+                // It would lead to where the search has been in vain.
+                let in_vain = looking && fits.is_some();
+                place = if in_vain { usize::MAX } else { timeline.next[place] };
+                looking &= !in_vain;
             }
+            continue;
+        }
+        if looking {
+            (place, looking) = (timeline.next[0], false);
             continue;
         }
         // A return whose call has found no place, or the end of the list: the last choice was wrong.
         if path.len() > best.0 || best.1.is_empty() {
             best = (path.len(), open(&timeline, calls));
         }
-        let Some((call, before)) = path.pop() else {
-            let (placed, stuck) = best;
-            return Verdict::Refused { placed, stuck };
-        };
-        states = before;
-        placed[call / 64] &= !(1 << (call % 64));
-        timeline.put_back(call);
-        unanswered += usize::from(calls[call].returned.is_some());
-        place = timeline.next[timeline.places[call].0];
+        loop {
+            let Some((call, before)) = path.pop() else {
+                let (placed, stuck) = best;
+                return Verdict::Refused { placed, stuck };
+            };
+            let looked = looks(call, before, states);
+            states = before;
+            placed[call / 64] &= !(1 << (call % 64));
+            timeline.put_back(call);
+            left += usize::from(calls[call].returned.is_some());
+            if !looked {
+                place = timeline.next[timeline.places[call].0];
+                break;
+            }
+        }
     }
     Verdict::Linearizable
 }

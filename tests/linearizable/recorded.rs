@@ -72,6 +72,10 @@ impl Model for Register {
             }
         }
     }
+
+    fn only_looks(&self, op: &OnRegister) -> bool {
+        matches!(op, OnRegister::Read(_) | OnRegister::Cas(.., Some(false)))
+    }
 }
 
 /// Reads a log of Jepsen: `INFO  jepsen.util - PROCESS :invoke|:ok|:fail|:info :read|:write|:cas VALUE`, a line each.
@@ -143,6 +147,10 @@ impl Model for Strings {
             OnString::Put(value) => vec![value.clone()],
             OnString::Append(value) => vec![format!("{state}{value}")],
         }
+    }
+
+    fn only_looks(&self, op: &OnString) -> bool {
+        matches!(op, OnString::Get(_))
     }
 }
 

@@ -281,4 +281,14 @@ impl Model for Shop {
             Op::Look { .. } | Op::LookAt { .. } => Vec::new(),
         }
     }
+
+    fn only_looks(&self, op: &Op) -> bool {
+        match op {
+            Op::Look { .. } | Op::LookAt { .. } => true,
+            Op::Tell { answer, .. } => matches!(answer, Some(Told::Duplicate | Told::Refused)),
+            Op::Hold { answer, .. } => matches!(answer, Some(Held::Same(_) | Held::Refused(_))),
+            // Of two that end a basket in the same way, one has ended it.
+            Op::End { by, answer, .. } => answer.is_some_and(|at| at != *by),
+        }
+    }
 }
