@@ -3,6 +3,9 @@
 //! The doors put work in and knock only when nobody has knocked since the last look; the warehouse takes all of it at once, decides
 //! it into one draft, and sends the journal one message. A mailbox message, a journal message and a receipt for each request cost
 //! more than judging a sale did. What is durable is a number that the journal raises, and it knocks only when somebody waits for it.
+//!
+//! A door's knock is a task of its own, behind the connections of the door's thread that have something to say: at once it had the
+//! warehouse look on another core at one sale, and again at the next one.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use ractor::ActorRef;
+use tokio::runtime::Handle;
 
 use super::super::batch::Ticket;
 use super::{Command, DRAFT_BYTES, Msg, State};
@@ -42,9 +46,18 @@ pub struct Inbox {
     awaited: AtomicBool,
 }
 
+/// Knocks when it is dropped, so that no work waits for a task that its runtime did not come to.
+struct Knock(Arc<Inbox>, ActorRef<Msg>);
+
+impl Drop for Knock {
+    fn drop(&mut self) {
+        self.0.knock(&self.1);
+    }
+}
+
 impl Inbox {
     /// Puts work in. Work for a dead warehouse is dropped, which tells its caller to send it again.
-    pub fn put(&self, work: Work, warehouse: &ActorRef<Msg>) {
+    pub fn put(self: &Arc<Inbox>, work: Work, warehouse: &ActorRef<Msg>) {
         let mut queue = self.queue.lock();
         if queue.closed {
             return;
@@ -53,7 +66,10 @@ impl Inbox {
         let knocked = std::mem::replace(&mut queue.knocked, true);
         drop(queue);
         if !knocked {
-            self.knock(warehouse);
+            let knock = Knock(Arc::clone(self), warehouse.clone());
+            if let Ok(runtime) = Handle::try_current() {
+                runtime.spawn(async move { drop(knock) });
+            }
         }
     }
 
@@ -151,5 +167,60 @@ impl State {
         if self.draft.bytes() >= DRAFT_BYTES {
             self.flush();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ractor::{Actor, ActorProcessingErr};
+    use tokio::runtime::Builder;
+    use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+    use super::*;
+    use crate::actors::batch::{Batch, Events, Reach, Row};
+
+    /// Tells of each knock.
+    struct Listener;
+
+    impl Actor for Listener {
+        type Msg = Msg;
+        type State = UnboundedSender<()>;
+        type Arguments = UnboundedSender<()>;
+
+        async fn pre_start(
+            &self,
+            _: ActorRef<Msg>,
+            tell: UnboundedSender<()>,
+        ) -> Result<UnboundedSender<()>, ActorProcessingErr> {
+            Ok(tell)
+        }
+
+        async fn handle(&self, _: ActorRef<Msg>, _: Msg, tell: &mut UnboundedSender<()>) -> Result<(), ActorProcessingErr> {
+            Ok(tell.send(())?)
+        }
+    }
+
+    fn work() -> Work {
+        let (batch, _) = Batch::new(Events::new(), Row::new(), Reach::default());
+        Work::Events(Ticket::new(batch, None), 0..0)
+    }
+
+    #[tokio::test]
+    async fn a_knock_for_all_that_has_come_is_heard_also_when_the_runtime_of_the_door_ends_before_it() {
+        let (tell, mut knocks) = unbounded_channel();
+        let (warehouse, _) = Actor::spawn(None, Listener, tell).await.expect("an actor");
+        let inbox = Arc::new(Inbox::default());
+        let door = Builder::new_current_thread().build().expect("a runtime");
+        let inside = door.enter();
+        for _ in 0..3 {
+            inbox.put(work(), &warehouse);
+        }
+        drop(inside);
+        door.shutdown_background();
+        assert_eq!(knocks.recv().await, Some(()), "the work would wait for ever");
+        let mut taken = Vec::new();
+        inbox.take(&mut taken);
+        assert_eq!((taken.len(), knocks.try_recv().is_ok()), (3, false));
+        warehouse.stop(None);
     }
 }
