@@ -277,6 +277,12 @@ async fn load(
     Ok(all.iter().map(|seen| seen.replace(Seen::default())).collect())
 }
 
+/// When a request was written and could be sent, and when its answer was there.
+struct Asked {
+    written: Instant,
+    answered: Instant,
+}
+
 /// One connection at work.
 struct Caller {
     work: Work,
@@ -309,8 +315,8 @@ impl Caller {
             if begun >= self.clock.end || self.watch.is_over() {
                 return;
             }
-            let (kind, outcome, _) = self.ask(begun).await;
-            let done = Instant::now();
+            let (kind, outcome, asked) = self.ask(begun).await;
+            let done = asked.answered;
             // What ends within the window counts, whenever it began: as much is cut off at the end as is gained at the start.
             let measured = done >= self.clock.measured_from && done < self.clock.end;
             self.note(kind, &outcome, done, measured.then(|| (done - begun, done - begun)));
@@ -332,9 +338,13 @@ impl Caller {
                 self.note(kind, &unanswered, begun, measured.then(|| (begun - due, Duration::ZERO)));
                 continue;
             }
-            let (kind, outcome, asked) = self.ask(begun).await;
-            let done = Instant::now();
-            self.note(kind, &outcome, done, measured.then(|| (done - due, done - asked)));
+            let (kind, outcome, Asked { written, answered }) = self.ask(begun).await;
+            self.note(
+                kind,
+                &outcome,
+                answered,
+                measured.then(|| (answered - due, answered - written)),
+            );
         }
     }
 
@@ -348,10 +358,10 @@ impl Caller {
         }
     }
 
-    /// One request, what it was worth, and when it was written and could be sent.
-    async fn ask(&mut self, now: Instant) -> (Kind, Outcome, Instant) {
+    /// One request, what it was worth, and when.
+    async fn ask(&mut self, now: Instant) -> (Kind, Outcome, Asked) {
         let again = self.refused.borrow_mut().pop();
-        let (kind, asked) = match again {
+        let (kind, written) = match again {
             Some(batch) => {
                 self.writer.request = batch;
                 (Kind::Batch, now)
@@ -360,7 +370,9 @@ impl Caller {
         };
         let rows = if kind == Kind::Batch { self.batch } else { 1 };
         let mut outcome = Outcome::default();
-        match self.exchange(kind, rows, &mut outcome).await {
+        let exchanged = self.exchange(kind, rows, &mut outcome).await;
+        let answered = exchanged.as_ref().map_or_else(|_| Instant::now(), |(_, answered)| *answered);
+        match exchanged.map(|(status, _)| status) {
             // Nothing of it was taken, its ids neither.
             Ok(BUSY) if kind == Kind::Batch => self.refused.borrow_mut().push(std::mem::take(&mut self.writer.request)),
             Ok(_) => {}
@@ -372,7 +384,7 @@ impl Caller {
         if outcome.accepted == 0 {
             self.writer.forget_held();
         }
-        (kind, outcome, asked)
+        (kind, outcome, Asked { written, answered })
     }
 
     /// Writes the next request.
@@ -387,7 +399,8 @@ impl Caller {
         kind
     }
 
-    async fn exchange(&mut self, kind: Kind, rows: u64, outcome: &mut Outcome) -> io::Result<u16> {
+    /// The status of the answer, and when it was there.
+    async fn exchange(&mut self, kind: Kind, rows: u64, outcome: &mut Outcome) -> io::Result<(u16, Instant)> {
         let wire = match &mut self.wire {
             Some(wire) => wire,
             empty => match Wire::connect(self.address).await {
@@ -399,8 +412,14 @@ impl Caller {
             },
         };
         let reply = wire.ask(&self.writer.request).await?;
+        let answered = Instant::now();
         self.judge.judge(kind, rows, &reply, outcome);
-        Ok(reply.status)
+        let status = reply.status;
+        if wire.finish(&self.writer.request).await.is_err() {
+            // It has been answered all the same.
+            self.wire = None;
+        }
+        Ok((status, answered))
     }
 }
 

@@ -8,7 +8,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 
 /// Headers of an answer; the node sends about eight.
@@ -24,6 +24,8 @@ pub struct Wire {
     stream: TcpStream,
     inbox: Vec<u8>,
     body: Vec<u8>,
+    /// Bytes of the last request that had not been sent when its answer was there.
+    unsent: usize,
 }
 
 /// An answer.
@@ -56,18 +58,20 @@ impl Wire {
             stream,
             inbox: Vec::with_capacity(READ_BYTES),
             body: Vec::new(),
+            unsent: 0,
         })
     }
 
-    /// Sends one request and waits for its answer.
+    /// Sends one request and waits for its answer. A refusal may be there before a long body has been sent, and is not waited for any
+    /// longer, as clients of HTTP hand it over; before the next request [`Wire::finish`] has to send the rest.
     pub async fn ask(&mut self, request: &[u8]) -> io::Result<Reply<'_>> {
-        self.stream.write_all(request).await?;
         self.inbox.clear();
+        self.unsent = self.send(request).await?;
         let head = loop {
-            self.fill().await?;
             if let Some(head) = read_head(&self.inbox)? {
                 break head;
             }
+            self.fill().await?;
         };
         match head.length {
             Length::Bytes(length) => {
@@ -93,13 +97,46 @@ impl Wire {
         }
     }
 
+    /// Sends what of this request, the last one, has not been sent.
+    pub async fn finish(&mut self, request: &[u8]) -> io::Result<()> {
+        let unsent = std::mem::take(&mut self.unsent).min(request.len());
+        self.stream.write_all(&request[request.len() - unsent..]).await
+    }
+
+    /// Sends a request until it has been sent or its answer begins; how much of it is left.
+    async fn send(&mut self, mut request: &[u8]) -> io::Result<usize> {
+        while !request.is_empty() && self.inbox.is_empty() {
+            match self.stream.try_write(request) {
+                Ok(sent) => request = &request[sent..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let ready = self.stream.ready(Interest::READABLE | Interest::WRITABLE).await?;
+                    if ready.is_readable() {
+                        self.glance()?;
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(request.len())
+    }
+
+    /// Reads what is there, which may be nothing.
+    fn glance(&mut self) -> io::Result<()> {
+        self.inbox.reserve(READ_BYTES);
+        match self.stream.try_read_buf(&mut self.inbox) {
+            Ok(0) => Err(closed()),
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
     async fn fill(&mut self) -> io::Result<()> {
         if self.inbox.len() > LIMIT_BYTES {
             return Err(broken("the answer is too long"));
         }
         self.inbox.reserve(READ_BYTES);
         match self.stream.read_buf(&mut self.inbox).await? {
-            0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the node closed the connection")),
+            0 => Err(closed()),
             _ => Ok(()),
         }
     }
@@ -131,6 +168,10 @@ impl Wire {
             }
         }
     }
+}
+
+fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the node closed the connection")
 }
 
 fn broken(what: &str) -> io::Error {
@@ -209,6 +250,39 @@ mod tests {
         ])
         .await;
         assert_eq!(chunked.expect("an answer"), (207, "hello".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_heard_before_the_body_has_been_sent_and_the_next_answer_is_the_next_requests() {
+        /// More than the buffers of a connection hold.
+        const LONG: usize = 64 << 20;
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("its address");
+        let (heard, goes_on) = tokio::sync::oneshot::channel();
+        let server = async {
+            let (mut stream, _) = listener.accept().await?;
+            stream.read_u8().await?;
+            stream
+                .write_all(b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy")
+                .await?;
+            // Reads on only when the caller has its answer.
+            let _ = goes_on.await;
+            let mut rest = vec![0; LONG - 1];
+            stream.read_exact(&mut rest).await?;
+            stream.read_exact(&mut [0; 4]).await?;
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npong").await
+        };
+        let client = async {
+            let (mut wire, long) = (Wire::connect(address).await?, vec![b'x'; LONG]);
+            let refused = wire.ask(&long).await?.status;
+            let _ = heard.send(());
+            wire.finish(&long).await?;
+            let reply = wire.ask(b"ping").await?;
+            Ok::<_, io::Error>((refused, reply.status, String::from_utf8_lossy(reply.body).into_owned()))
+        };
+        let (served, answered) = tokio::join!(server, client);
+        served.expect("it serves both");
+        assert_eq!(answered.expect("two answers"), (503, 200, "pong".to_owned()));
     }
 
     #[tokio::test]
