@@ -33,7 +33,7 @@ use shop::{Held, Kind, Op, Page, Shop, Told};
 const A_KILL_EVERY: u64 = 10;
 /// A store of its own for so many histories, so that the last ones are not slower than the first.
 const HISTORIES_OF_A_NODE: u64 = 200;
-/// Configurations that a search may look at: a hundred times what the hardest of these histories took, lies included.
+/// Configurations that a search may look at: sixty times what the hardest of these histories took, lies included.
 const BOUND: usize = 3_000_000;
 
 /// What the project keeps itself: a register and a map, right and wrong.
@@ -147,12 +147,7 @@ fn record(node: &mut Node, number: u64, kill: bool) -> (Street, Vec<Call<Op>>) {
 fn verdicts(street: &Street, history: &[Call<Op>]) -> Vec<Verdict> {
     let shop = Shop::new(SKUS, street.baskets(), history);
     let parts = shop.parts(history);
-    // One in some thousands is harder than all others, and has a longer search.
-    let verdict = |part: &Vec<Call<Op>>| match check(&shop, part, BOUND) {
-        Verdict::Undecided => check(&shop, part, 5 * BOUND),
-        verdict => verdict,
-    };
-    parts.iter().map(verdict).collect()
+    parts.iter().map(|part| check(&shop, part, BOUND)).collect()
 }
 
 #[track_caller]

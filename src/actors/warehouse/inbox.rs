@@ -67,6 +67,7 @@ impl Inbox {
         drop(queue);
         if !knocked {
             let knock = Knock(Arc::clone(self), warehouse.clone());
+            // Beside a runtime it is dropped, and knocks, here.
             if let Ok(runtime) = Handle::try_current() {
                 runtime.spawn(async move { drop(knock) });
             }

@@ -65,6 +65,9 @@ impl Wire {
     /// Sends one request and waits for its answer. A refusal may be there before a long body has been sent, and is not waited for any
     /// longer, as clients of HTTP hand it over; before the next request [`Wire::finish`] has to send the rest.
     pub async fn ask(&mut self, request: &[u8]) -> io::Result<Reply<'_>> {
+        if self.unsent > 0 {
+            return Err(broken("the request before this one has not been sent to its end"));
+        }
         self.inbox.clear();
         self.unsent = self.send(request).await?;
         let head = loop {
@@ -275,6 +278,7 @@ mod tests {
         let client = async {
             let (mut wire, long) = (Wire::connect(address).await?, vec![b'x'; LONG]);
             let refused = wire.ask(&long).await?.status;
+            assert!(wire.ask(b"ping").await.is_err(), "it would be read as a part of the body");
             let _ = heard.send(());
             wire.finish(&long).await?;
             let reply = wire.ask(b"ping").await?;
