@@ -104,6 +104,15 @@ impl Id {
     pub fn as_str(&self) -> &str {
         self.0.as_deref().unwrap_or_default()
     }
+
+    /// Whether that is its text. To be asked of what is often the lot `""`: two texts of no length are compared at addresses that
+    /// nothing lies at, for which a processor with masked loads (AVX-512) takes up to 150 ns.
+    pub fn is(&self, text: &str) -> bool {
+        match &self.0 {
+            Some(own) => **own == *text,
+            None => text.is_empty(),
+        }
+    }
 }
 
 impl PartialEq for Id {

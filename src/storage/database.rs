@@ -208,7 +208,7 @@ impl Handle {
             Ok(candidates)
         })?;
         for (key, bytes) in found {
-            let row = parse(key, &bytes)?;
+            let row = parse(key, bytes)?;
             if row.end_seq() > seq {
                 let row = Arc::new(row);
                 let mut rows = self.rows.lock();
@@ -240,7 +240,7 @@ impl Handle {
             let last = table.last()?;
             Ok(last.map(|(key, value)| (key.value(), value.value().to_vec())))
         })?;
-        last.map_or(Ok(0), |(key, bytes)| parse(key, &bytes).map(|row| row.end_seq() - 1))
+        last.map_or(Ok(0), |(key, bytes)| parse(key, bytes).map(|row| row.end_seq() - 1))
     }
 
     /// A number of the table `meta`; `None` when it was never written.
@@ -254,7 +254,7 @@ impl Handle {
 }
 
 /// Checks a row that was read, and that it stands under its own sequence.
-pub(crate) fn parse(key: u64, bytes: &[u8]) -> Result<Row, ReadError> {
+pub(crate) fn parse(key: u64, bytes: Vec<u8>) -> Result<Row, ReadError> {
     let damaged = |why: String| ReadError::Damaged {
         table: "journal",
         key: key.to_string(),

@@ -33,7 +33,7 @@ fn whole(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn row(bytes: &[u8]) {
-    let Ok(row) = Row::parse(bytes) else { return };
+    let Ok(row) = Row::parse(bytes.to_vec()) else { return };
     let count = row.stored_from(0).count() as u64;
     assert_eq!(row.header.first_seq + count, row.end_seq());
     for fact in row.stored_from(0).flatten() {
@@ -85,5 +85,5 @@ pub(crate) fn is_a_fact(bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 pub(crate) fn is_a_row(bytes: &[u8]) -> bool {
-    Row::parse(bytes).is_ok() || Row::parse(&whole(bytes)).is_ok()
+    Row::parse(bytes.to_vec()).is_ok() || Row::parse(whole(bytes)).is_ok()
 }

@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use crate::domain::units::Time;
 
-use super::codec::{Corrupt, Reader, Stored, Touch, decode_for_fold, decode_stored, put_varint, touched};
+use super::codec::{Corrupt, ForFold, Reader, Stored, Touch, decode_for_fold, decode_stored, put_varint, touched};
 
 const VERSION: u8 = 1;
 const HEADER_BYTES: usize = 33;
@@ -139,8 +139,8 @@ pub(crate) struct Row {
 
 impl Row {
     /// Checks version, checksum and lengths.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Row, BadRow> {
-        let mut reader = Reader::new(bytes);
+    pub(crate) fn parse(bytes: Vec<u8>) -> Result<Row, BadRow> {
+        let mut reader = Reader::new(&bytes);
         let version = reader.u8("row version")?;
         if version != VERSION {
             return Err(BadRow::Version(version));
@@ -156,7 +156,8 @@ impl Row {
             recorded: Time(reader.u64("recorded time")? as i64),
         };
         let mut at = HEADER_BYTES;
-        let mut facts = Vec::new();
+        // As many as there are bytes for at the most: garbage cannot ask for memory.
+        let mut facts = Vec::with_capacity((header.count as usize).min(bytes.len()));
         for _ in 0..header.count {
             let length = reader.count("length of a fact")?;
             let start = at + varint_bytes(length as u64);
@@ -168,11 +169,7 @@ impl Row {
         if header.first_seq.checked_add(u64::from(header.count)).is_none() || header.count == 0 {
             return Err(reader.corrupt("first sequence").into());
         }
-        Ok(Row {
-            header,
-            bytes: bytes.to_vec(),
-            facts,
-        })
+        Ok(Row { header, bytes, facts })
     }
 
     /// How large it is.
@@ -202,22 +199,18 @@ impl Row {
 
     /// All its facts from `from` on.
     pub(crate) fn stored_from(&self, from: u64) -> impl Iterator<Item = Result<Stored, Corrupt>> + '_ {
-        self.decoded_from(from, decode_stored)
+        self.from(from).map(|(seq, bytes)| decode_stored(bytes, seq))
     }
 
     /// As [`Row::stored_from`], as much of them as is folded; see [`decode_for_fold`].
-    pub(crate) fn for_fold_from(&self, from: u64) -> impl Iterator<Item = Result<Stored, Corrupt>> + '_ {
-        self.decoded_from(from, decode_for_fold)
+    pub(crate) fn for_fold_from(&self, from: u64) -> impl Iterator<Item = Result<ForFold<'_>, Corrupt>> + '_ {
+        self.from(from).map(|(_, bytes)| decode_for_fold(bytes))
     }
 
-    fn decoded_from(
-        &self,
-        from: u64,
-        decode: impl Fn(&[u8], u64) -> Result<Stored, Corrupt>,
-    ) -> impl Iterator<Item = Result<Stored, Corrupt>> {
+    fn from(&self, from: u64) -> impl Iterator<Item = (u64, &[u8])> + '_ {
         let before = from.saturating_sub(self.header.first_seq) as usize;
-        let facts = self.facts.iter().zip(self.header.first_seq..).skip(before);
-        facts.map(move |((start, end), seq)| decode(&self.bytes[*start as usize..*end as usize], seq))
+        let facts = (self.header.first_seq..).zip(&self.facts).skip(before);
+        facts.map(|(seq, (start, end))| (seq, &self.bytes[*start as usize..*end as usize]))
     }
 }
 

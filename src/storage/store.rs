@@ -29,6 +29,7 @@ use super::database::{Handle, parse};
 use super::journal::{self, JournalHandle};
 use super::keep::Keeper;
 use super::opening::{Opening, Stage};
+use super::record::Row;
 use super::remembered::{GENERATION_BITS, Lookup};
 use super::runs::Runs;
 use super::tables;
@@ -107,12 +108,25 @@ pub(crate) struct Shared {
     journal_floor: AtomicU64,
 }
 
-/// Facts of the journal on their way into the view, with the sequence after them.
+/// A row of the journal on its way into the view.
 enum Page {
-    /// As they were read: as much of them as is folded.
-    Stored(u64, Vec<Stored>),
-    /// And what each does to the view.
-    Described(u64, Vec<Folded>),
+    /// As it was read; of its facts those from the sequence on.
+    Read(Row, u64),
+    /// What each of those facts does to the view, with the sequence after the last.
+    Described(u64, Result<Vec<Folded>, ReadError>),
+}
+
+impl Page {
+    fn described(self, view: &View) -> (u64, Result<Vec<Folded>, ReadError>) {
+        match self {
+            Page::Read(row, from) => {
+                let facts: Result<Vec<_>, _> = row.for_fold_from(from).collect();
+                let facts = facts.map_err(|corrupt| damaged(row.header.first_seq, &corrupt));
+                (row.end_seq(), facts.map(|facts| view.folded_all(facts)))
+            }
+            Page::Described(next, facts) => (next, facts),
+        }
+    }
 }
 
 /// Rows read in one transaction while replaying.
@@ -127,18 +141,15 @@ impl Shared {
         // A row that cannot be read is told of in its turn.
         let last = self.database.last_seq().unwrap_or(0);
         opening.begin(Stage::Journal, (last + 1).saturating_sub(end));
-        // One thread reads and decodes, this one folds: a fact's place is its place in the journal.
-        let read =
-            |send: &mut dyn FnMut(Page) -> bool| self.read_all(from.max(1), &mut |(next, facts)| send(Page::Stored(next, facts)));
-        let help = |page| match page {
-            Page::Stored(next, facts) => Page::Described(next, self.view.folded_all(facts)),
-            described => described,
+        // One thread reads, this one folds, and whoever is ahead decodes: a fact's place is its place in the journal.
+        let read = |send: &mut dyn FnMut(Page) -> bool| self.read_all(from.max(1), &mut |row, next| send(Page::Read(row, next)));
+        let help = |page: Page| {
+            let (next, facts) = page.described(&self.view);
+            Page::Described(next, facts)
         };
         workers::ahead(read, help, |page| {
-            let (next, facts) = match page {
-                Page::Stored(next, facts) => (next, self.view.folded_all(facts)),
-                Page::Described(next, facts) => (next, facts),
-            };
+            let (next, facts) = page.described(&self.view);
+            let facts = facts?;
             let many = facts.len() as u64;
             self.view.fold_all(facts, next - many);
             count += many;
@@ -150,25 +161,26 @@ impl Shared {
         Ok(count)
     }
 
-    /// Decodes the journal from `next` to its end: each row's facts, with the sequence after them, until nobody wants more.
-    fn read_all(&self, mut next: u64, send: &mut dyn FnMut((u64, Vec<Stored>)) -> bool) -> Result<(), ReadError> {
+    /// Reads the journal from `next` to its end: each row, with the sequence from which on its facts are wanted, until nobody wants
+    /// more.
+    fn read_all(&self, mut next: u64, send: &mut dyn FnMut(Row, u64) -> bool) -> Result<(), ReadError> {
         while let Some(first) = self.database.row_at_or_after(next)? {
             for (key, bytes) in self.page(first.header.first_seq)? {
-                let row = parse(key, &bytes)?;
+                let row = parse(key, bytes)?;
                 if key > next {
                     return Err(damaged(
                         key,
                         &format!("the facts {next} to {} before it are missing", key - 1),
                     ));
                 }
-                if row.end_seq() <= next {
+                let end = row.end_seq();
+                if end <= next {
                     return Err(damaged(key, &"it is not in order"));
                 }
-                let facts: Result<Vec<_>, _> = row.for_fold_from(next).collect();
-                next = row.end_seq();
-                if !send((next, facts.map_err(|corrupt| damaged(key, &corrupt))?)) {
+                if !send(row, next) {
                     return Ok(());
                 }
+                next = end;
             }
         }
         Ok(())

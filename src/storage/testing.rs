@@ -217,7 +217,7 @@ pub(crate) fn append_in(store: &Store, epoch: u64, facts: &[Stored]) -> Receiver
         encode_owned(&mut bytes, &stored.fact, stored.memory);
         ends.push(bytes.len() as u32);
     }
-    let folds = facts.iter().map(|stored| store.view().folded(stored.clone())).collect();
+    let folds = facts.iter().map(|stored| store.view().folded_stored(stored)).collect();
     store.journal().append(Append {
         epoch,
         bytes,

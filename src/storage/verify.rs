@@ -216,9 +216,9 @@ fn walk(read: impl Fn(u64) -> Result<Page, ReadError>, folded: impl Fn(u64), fol
             Some(next) if next > from => next,
             _ => return bad(report, format!("journal, from fact {from} on: its rows are not in order")),
         };
-        for (key, bytes) in &page {
+        for (key, bytes) in page {
             report.rows += 1;
-            let row = match parse(*key, bytes) {
+            let row = match parse(key, bytes) {
                 Ok(row) => row,
                 Err(error) => {
                     bad(report, error.to_string());
@@ -227,13 +227,13 @@ fn walk(read: impl Fn(u64) -> Result<Page, ReadError>, folded: impl Fn(u64), fol
                 }
             };
             match expected {
-                Some(expected) if expected != *key => {
+                Some(expected) if expected != key => {
                     bad(
                         report,
                         format!("journal: facts {expected} to {} are missing", key.saturating_sub(1)),
                     );
                 }
-                None if report.rows == 1 && *key > report.floor => {
+                None if report.rows == 1 && key > report.floor => {
                     let floor = report.floor;
                     bad(report, format!("journal: facts {floor} to {} are missing", key - 1));
                 }
@@ -241,10 +241,10 @@ fn walk(read: impl Fn(u64) -> Result<Page, ReadError>, folded: impl Fn(u64), fol
             }
             expected = Some(row.end_seq());
             report.last = row.end_seq() - 1;
-            for (stored, seq) in row.stored_from(0).zip(*key..) {
+            for (fact, seq) in row.for_fold_from(0).zip(key..) {
                 report.facts += 1;
-                match stored {
-                    Ok(stored) => fold.fold_stored(stored),
+                match fact {
+                    Ok(fact) => fold.fold(fold.folded(fact), seq),
                     Err(corrupt) => bad(report, format!("journal row {key}: {corrupt}")),
                 }
                 folded(seq);

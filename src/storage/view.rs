@@ -8,7 +8,7 @@ mod baskets;
 mod cells;
 mod keys;
 mod live;
-mod rows;
+pub(super) mod rows;
 mod stored;
 mod walk;
 mod whole;

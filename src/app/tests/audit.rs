@@ -27,7 +27,7 @@ fn spoil(view: &View, sku: &str) {
     let (mut stock, seq) = view.read(index, |stock, seq| (stock.cloned().unwrap(), seq));
     stock.lots[0].inside[0] += 1;
     stock.outside[0] -= 1;
-    view.cells.restore(index, stock, seq);
+    view.cells.restore([(index, stock, seq)].into_iter());
 }
 
 #[tokio::test]

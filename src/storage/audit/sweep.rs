@@ -227,7 +227,7 @@ impl Sweep {
         })?;
         if rows.last().is_none_or(|(key, _)| *key < from) && rows.len() <= 1 {
             // Nothing is left to read though more is said to be durable: the comparison will say what is missing.
-            let ends = rows.first().map(|(key, row)| parse(*key, row)).transpose()?;
+            let ends = rows.first().map(|(key, row)| parse(*key, row.clone())).transpose()?;
             if ends.is_none_or(|row| row.end_seq() <= from) {
                 self.next = durable + 1;
                 return Ok(());
@@ -242,7 +242,7 @@ impl Sweep {
                 look.found("replay", &Id::no_lot(), "the journal", detail);
                 self.next = key;
             }
-            let row = parse(key, &bytes)?;
+            let row = parse(key, bytes)?;
             if row.end_seq() > self.next {
                 self.fold_row(look, &row, left)?;
             }

@@ -129,7 +129,7 @@ fn corrupt(store: &Store, name: &str, spoil: impl FnOnce(&mut Stock)) {
     let index = sku(store, name);
     let (mut stock, seq) = store.view().read(index, |stock, seq| (stock.cloned().unwrap(), seq));
     spoil(&mut stock);
-    store.view().cells.restore(index, stock, seq);
+    store.view().cells.restore([(index, stock, seq)].into_iter());
 }
 
 /// One round, in steps of that many facts and slices of that many SKUs: what was found, as invariant and subject.

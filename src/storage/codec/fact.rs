@@ -2,15 +2,17 @@
 //!
 //! Deciders encode from borrowed parts, so that the hot path never builds an owned fact only to throw it away.
 
+use std::sync::Arc;
+
 use crate::domain::event::Origin;
 use crate::domain::fact::{After, Change, Fact, Outcome, Subject};
-use crate::domain::refusal::{Code, Refusal, Shortage};
 use crate::domain::reservation::Reservation;
 use crate::domain::units::{Id, Time};
 use crate::domain::warehouse::Warehouse;
 
 use super::change::{changes, put_changes};
 use super::offer;
+use super::outcome::{outcome, put_outcome};
 use super::state::{put_reservation, put_warehouse, reservation, warehouse};
 use super::trace::{SHORT_TRACE_BYTES, long_trace, short_trace};
 use super::{Corrupt, Reader, put_option, put_signed, put_str, put_u64, put_varint};
@@ -199,23 +201,51 @@ pub fn decode_fact(bytes: &[u8], seq: u64) -> Result<Fact, Corrupt> {
 
 /// As [`decode_fact`], with what is remembered of it.
 pub fn decode_stored(bytes: &[u8], seq: u64) -> Result<Stored, Corrupt> {
-    decode::<true>(bytes, seq)
-}
-
-/// As [`decode_stored`], for a start, which folds millions: checked as a whole, and the texts that no fold looks at left out (the word,
-/// the payload, and of the origin all but its source and its id).
-pub(crate) fn decode_for_fold(bytes: &[u8], seq: u64) -> Result<Stored, Corrupt> {
-    decode::<false>(bytes, seq)
-}
-
-/// A text, read and checked in any case.
-fn text<const KEPT: bool>(reader: &mut Reader<'_>, what: &'static str) -> Result<Box<str>, Corrupt> {
-    let text = reader.str(what)?;
-    Ok(if KEPT { text.into() } else { Box::default() })
-}
-
-fn decode<const WHOLE: bool>(bytes: &[u8], seq: u64) -> Result<Stored, Corrupt> {
     let mut reader = Reader::new(bytes);
+    let head = head(&mut reader)?;
+    let number = reader.u8("subject")?;
+    let subject = subject(&mut reader, number, head.flags)?;
+    reader.end("end of the fact")?;
+    let memory = head.memory();
+    let fact = Fact {
+        seq,
+        warehouse: Id::trusted(head.warehouse),
+        what: head.what.into(),
+        business: head.business,
+        recorded: head.recorded,
+        origin: head.origin.owned(),
+        outcome: head.outcome,
+        payload: head.payload.map(Box::from),
+        subject,
+    };
+    Ok(Stored { fact, memory })
+}
+
+/// What stands in a fact before its subject; the texts are those of its bytes.
+pub(super) struct Head<'a> {
+    pub(super) flags: u8,
+    pub(super) warehouse: &'a str,
+    what: &'a str,
+    pub(super) business: Time,
+    pub(super) recorded: Time,
+    pub(super) origin: OriginParts<'a>,
+    pub(super) outcome: Outcome,
+    voids: Option<u64>,
+    payload: Option<&'a str>,
+}
+
+impl Head<'_> {
+    /// What is remembered of the fact.
+    pub(super) fn memory(&self) -> Memory {
+        Memory {
+            id: self.flags & REMEMBERED != 0,
+            voids: self.voids,
+            keep_forever: self.flags & KEEP_FOREVER != 0,
+        }
+    }
+}
+
+pub(super) fn head<'a>(reader: &mut Reader<'a>) -> Result<Head<'a>, Corrupt> {
     if reader.u8("fact version")? != VERSION {
         return Err(reader.corrupt("fact version"));
     }
@@ -223,12 +253,12 @@ fn decode<const WHOLE: bool>(bytes: &[u8], seq: u64) -> Result<Stored, Corrupt> 
     if flags & !(HAS_PAYLOAD | REMEMBERED | KEEP_FOREVER | VOIDS | offer::MASK) != 0 {
         return Err(reader.corrupt("fact flags"));
     }
-    let warehouse = reader.id("warehouse")?;
-    let what = text::<WHOLE>(&mut reader, "what")?;
+    let warehouse = reader.str("warehouse")?;
+    let what = reader.str("what")?;
     let business = reader.time("business time")?;
     let recorded = Time(business.0.wrapping_add(reader.signed("recorded time")?));
-    let origin = origin::<WHOLE>(&mut reader)?;
-    let outcome = outcome(&mut reader)?;
+    let origin = origin(reader)?;
+    let outcome = outcome(reader)?;
     let voids = if flags & VOIDS == 0 {
         None
     } else {
@@ -237,27 +267,19 @@ fn decode<const WHOLE: bool>(bytes: &[u8], seq: u64) -> Result<Stored, Corrupt> 
     let payload = if flags & HAS_PAYLOAD == 0 {
         None
     } else {
-        Some(text::<WHOLE>(&mut reader, "payload")?)
+        Some(reader.str("payload")?)
     };
-    let subject = subject(&mut reader, flags)?;
-    reader.end("end of the fact")?;
-    let fact = Fact {
-        seq,
+    Ok(Head {
+        flags,
         warehouse,
         what,
         business,
         recorded,
         origin,
         outcome,
-        payload,
-        subject,
-    };
-    let memory = Memory {
-        id: flags & REMEMBERED != 0,
         voids,
-        keep_forever: flags & KEEP_FOREVER != 0,
-    };
-    Ok(Stored { fact, memory })
+        payload,
+    })
 }
 
 /// In place of a trace's text: the 25 bytes that it stands for. Most facts of a batch carry one.
@@ -286,111 +308,57 @@ fn put_origin(out: &mut Vec<u8>, origin: &Origin) {
     out.extend(short.into_iter().flatten());
 }
 
-fn origin<const WHOLE: bool>(reader: &mut Reader<'_>) -> Result<Origin, Corrupt> {
-    let source = reader.id("source")?;
-    let id = reader.id("event id")?;
+/// An origin as it was read.
+pub(super) struct OriginParts<'a> {
+    pub(super) source: &'a str,
+    pub(super) id: &'a str,
+    fingerprint: u64,
+    /// Actor, reason, document, trace, extensions.
+    optional: [Option<&'a str>; 5],
+    short_trace: Option<&'a [u8]>,
+}
+
+impl OriginParts<'_> {
+    fn owned(&self) -> Origin {
+        let [actor, reason, document, trace, extensions] = self.optional;
+        Origin {
+            source: Id::trusted(self.source),
+            id: Id::trusted(self.id),
+            fingerprint: self.fingerprint,
+            actor: actor.map(Box::from),
+            reason: reason.map(Box::from),
+            document: document.map(Box::from),
+            trace: self.short_trace.map(long_trace).or_else(|| trace.map(Arc::from)),
+            extensions: extensions.map(Box::from),
+        }
+    }
+}
+
+fn origin<'a>(reader: &mut Reader<'a>) -> Result<OriginParts<'a>, Corrupt> {
+    let source = reader.str("source")?;
+    let id = reader.str("event id")?;
     let fingerprint = reader.u64("fingerprint")?;
     let present = reader.u8("origin")?;
     if present >= SHORT_TRACE << 1 || present & (SHORT_TRACE | 1 << 3) == SHORT_TRACE | 1 << 3 {
         return Err(reader.corrupt("origin"));
     }
-    let mut optional = |place: u8| {
-        if present & 1 << place == 0 {
-            Ok::<Option<Box<str>>, Corrupt>(None)
-        } else {
-            text::<WHOLE>(reader, "origin").map(|text| WHOLE.then_some(text))
+    let mut optional = [None; 5];
+    for (place, text) in optional.iter_mut().enumerate() {
+        if present & 1 << place != 0 {
+            *text = Some(reader.str("origin")?);
         }
+    }
+    let short_trace = if present & SHORT_TRACE == 0 {
+        None
+    } else {
+        Some(reader.take(SHORT_TRACE_BYTES, "trace")?)
     };
-    let (actor, reason, document, trace, extensions) = (optional(0)?, optional(1)?, optional(2)?, optional(3)?, optional(4)?);
-    let trace = match present & SHORT_TRACE {
-        0 => trace.map(Into::into),
-        _ => {
-            let short = reader.take(SHORT_TRACE_BYTES, "trace")?;
-            WHOLE.then(|| long_trace(short))
-        }
-    };
-    Ok(Origin {
+    Ok(OriginParts {
         source,
         id,
         fingerprint,
-        actor,
-        reason,
-        document,
-        trace,
-        extensions,
-    })
-}
-
-pub(crate) fn put_outcome(out: &mut Vec<u8>, outcome: &Outcome) {
-    match outcome {
-        Outcome::Applied {
-            found: 0,
-            expired_lot: None,
-        } => out.push(0),
-        Outcome::Applied { found, expired_lot } => {
-            out.push(1);
-            put_signed(out, *found);
-            put_option(out, expired_lot.as_ref(), |out, lot| put_str(out, lot.as_str()));
-        }
-        Outcome::IncludedInCount => out.push(2),
-        Outcome::Stale => out.push(3),
-        Outcome::Recorded => out.push(4),
-        Outcome::Refused(refusal) => {
-            out.push(5);
-            put_str(out, refusal.code.as_str());
-            put_str(out, &refusal.detail);
-            put_option(out, refusal.field.as_deref(), put_str);
-            put_varint(out, refusal.lines.len() as u64);
-            for line in &refusal.lines {
-                put_str(out, line.sku.as_str());
-                put_signed(out, line.requested);
-                put_signed(out, line.available);
-            }
-        }
-        Outcome::DeadLetter { error } => {
-            out.push(6);
-            put_str(out, error);
-        }
-    }
-}
-
-pub(crate) fn outcome(reader: &mut Reader<'_>) -> Result<Outcome, Corrupt> {
-    Ok(match reader.u8("outcome")? {
-        0 => Outcome::APPLIED,
-        1 => Outcome::Applied {
-            found: reader.signed("found")?,
-            expired_lot: reader.option("lot", |r| r.id("lot"))?,
-        },
-        2 => Outcome::IncludedInCount,
-        3 => Outcome::Stale,
-        4 => Outcome::Recorded,
-        5 => Outcome::Refused(refusal(reader)?.into()),
-        6 => Outcome::DeadLetter {
-            error: reader.boxed("error")?,
-        },
-        _ => return Err(reader.corrupt("outcome")),
-    })
-}
-
-fn refusal(reader: &mut Reader<'_>) -> Result<Refusal, Corrupt> {
-    let code = reader.str("refusal")?;
-    let code = Code::parse(code).ok_or_else(|| reader.corrupt("code of a refusal"))?;
-    let detail = reader.str("detail")?.to_owned();
-    let field = reader.option("field", |r| r.str("field"))?.map(str::to_owned);
-    let count = reader.count("lines")?;
-    let mut lines = Vec::new();
-    for _ in 0..count {
-        lines.push(Shortage {
-            sku: reader.id("sku")?,
-            requested: reader.signed("requested")?,
-            available: reader.signed("available")?,
-        });
-    }
-    Ok(Refusal {
-        code,
-        detail,
-        field,
-        lines,
+        optional,
+        short_trace,
     })
 }
 
@@ -444,8 +412,8 @@ fn put_subject(out: &mut Vec<u8>, subject: SubjectRef<'_>) {
     }
 }
 
-fn subject(reader: &mut Reader<'_>, flags: u8) -> Result<Subject, Corrupt> {
-    let number = reader.u8("subject")?;
+/// The subject whose number has been read.
+pub(super) fn subject(reader: &mut Reader<'_>, number: u8, flags: u8) -> Result<Subject, Corrupt> {
     if number != 0 && flags & offer::MASK != 0 {
         return Err(reader.corrupt("fact flags"));
     }
@@ -455,12 +423,13 @@ fn subject(reader: &mut Reader<'_>, flags: u8) -> Result<Subject, Corrupt> {
             let version = reader.varint("version")?;
             let changes = changes(reader)?;
             let mut after = After::default();
-            for figure in &mut after.accounts {
-                *figure = reader.signed("account")?;
+            let figures = after
+                .accounts
+                .iter_mut()
+                .chain([&mut after.claimed, &mut after.owed, &mut after.available]);
+            for figure in figures {
+                *figure = reader.signed("figure after")?;
             }
-            after.claimed = reader.signed("claimed")?;
-            after.owed = reader.signed("owed")?;
-            after.available = reader.signed("available")?;
             after.on_offer = offer::read(reader, flags)?;
             Subject::Sku {
                 sku,

@@ -86,6 +86,14 @@ pub(super) fn read(reader: &mut Reader<'_>, flags: u8) -> Result<OnOffer, Corrup
     })
 }
 
+/// Reads it and checks it, and keeps nothing: the usual ones are no bytes.
+pub(super) fn pass(reader: &mut Reader<'_>, flags: u8) -> Result<(), Corrupt> {
+    match (flags & MASK) >> SHIFT {
+        UNKNOWN | SOLE | USUAL => Ok(()),
+        _ => read(reader, flags).map(drop),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -290,7 +290,7 @@ fn book(reader: &mut Reader<'_>, lots: &[Lot]) -> Result<Book, Corrupt> {
         let at = reader.time("at")?;
         let lot = reader.str("lot")?;
         let figures = [reader.signed("own")?, reader.signed("found")?, reader.signed("set")?];
-        match lots.iter().find(|known| known.id.as_str() == lot) {
+        match lots.iter().find(|known| known.id.is(lot)) {
             Some(known) => book.add(at, &known.id, figures),
             None => book.add(at, &Id::trusted(lot), figures),
         }

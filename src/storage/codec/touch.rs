@@ -2,7 +2,8 @@
 //!
 //! Nothing is copied. What is passed over is still read by its lengths, since a fact has no table of its parts.
 
-use super::fact::{HAS_PAYLOAD, SHORT_TRACE, VERSION, VOIDS, outcome};
+use super::fact::{HAS_PAYLOAD, SHORT_TRACE, VERSION, VOIDS};
+use super::outcome::outcome;
 use super::trace::SHORT_TRACE_BYTES;
 use super::{Corrupt, Reader};
 

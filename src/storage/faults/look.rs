@@ -41,7 +41,7 @@ impl Truth {
             for stored in &attempt.facts {
                 let mut stored = stored.clone();
                 stored.fact.seq = truth.facts.len() as u64 + 1;
-                view.fold_stored(stored.clone());
+                view.fold_stored(&stored);
                 truth.facts.push(stored);
             }
             place = attempt.place.or(place);
@@ -57,7 +57,7 @@ impl Truth {
         for stored in landed.iter().flat_map(|attempt| &attempt.facts) {
             let mut stored = stored.clone();
             stored.fact.seq = facts.len() as u64 + 1;
-            view.fold_stored(stored.clone());
+            view.fold_stored(&stored);
             facts.push(stored);
         }
         let place = landed.iter().rev().find_map(|attempt| attempt.place);

@@ -419,7 +419,7 @@ impl Life {
             epoch: store.journal().epoch(),
             bytes,
             ends,
-            folds: facts.iter().map(|stored| store.view().folded(stored.clone())).collect(),
+            folds: facts.iter().map(|stored| store.view().folded_stored(stored)).collect(),
             done: Box::new(Waiter {
                 tell,
                 machine: Arc::clone(&self.machine),

@@ -30,7 +30,7 @@ fn settle(keeper: &mut Keeper, now: Time) {
 fn from_zero(facts: &[Stored]) -> View {
     let view = View::new(usize::MAX, 6, 0);
     for stored in facts {
-        view.fold_stored(stored.clone());
+        view.fold_stored(stored);
     }
     view
 }

@@ -6,8 +6,6 @@ use std::sync::atomic::AtomicU64;
 use parking_lot::Mutex;
 use redb::{Key, ReadableTableMetadata, TableDefinition};
 
-use crate::domain::units::Id;
-use crate::storage::append::SkuIndex;
 use crate::storage::codec::{Corrupt, decode_dead_letter, decode_reservation, decode_stock, decode_warehouse};
 use crate::storage::cursor::Cursors;
 use crate::storage::database::{Handle, ReadError};
@@ -15,14 +13,58 @@ use crate::storage::opening::Stage;
 use crate::storage::runs::Runs;
 use crate::storage::tables::{self, meta};
 use crate::storage::view::View;
+use crate::storage::view::rows::StockRows;
 
 use super::{Options, Shared, workers};
+
+/// SKUs that room is made for beforehand, at the most; past them tables grow as they do while the node runs.
+const MOST_ROOM: usize = 1 << 20;
 
 /// Rows restored in one read transaction.
 const PAGE: usize = 1_000;
 
-/// Rows with their keys.
-type Page<O> = Vec<(O, Vec<u8>)>;
+/// Rows of a table, read together, with what their keys became. All texts and values lie one after the other: of a million rows, a
+/// piece of memory for each would be asked for by one thread and given back by another.
+struct Page<O> {
+    texts: String,
+    values: Vec<u8>,
+    /// Of each row the place after its text, and after its value.
+    rows: Vec<(O, usize, usize)>,
+}
+
+impl<O> Page<O> {
+    fn with_room() -> Page<O> {
+        Page {
+            texts: String::new(),
+            values: Vec::new(),
+            rows: Vec::with_capacity(PAGE),
+        }
+    }
+
+    /// Each row: what its key became, the text that was kept of it, and the value.
+    fn rows(&self) -> impl Iterator<Item = (&O, &str, &[u8])> {
+        let (mut text, mut value) = (0, 0);
+        self.rows.iter().map(move |(key, text_end, value_end)| {
+            let from = (
+                std::mem::replace(&mut text, *text_end),
+                std::mem::replace(&mut value, *value_end),
+            );
+            (key, &self.texts[from.0..*text_end], &self.values[from.1..*value_end])
+        })
+    }
+}
+
+/// Of a key within a warehouse keeps its text, and the warehouse as that of the row before, which it nearly always is.
+fn within_warehouse() -> impl FnMut((&str, &str), &mut String) -> Arc<str> {
+    let mut of = Arc::<str>::from("");
+    move |(warehouse, text), texts| {
+        if *of != *warehouse {
+            of = warehouse.into();
+        }
+        texts.push_str(text);
+        of.clone()
+    }
+}
 
 impl Shared {
     /// Builds the memory of an open database: snapshot rows, then the journal from wherever a row may lack a fact, or where a
@@ -56,15 +98,15 @@ impl Shared {
     /// `replayed`: facts from there on are folded afterwards.
     fn restore(&self, replayed: u64) -> Result<(), ReadError> {
         let view = &self.view;
-        let pairs = |key: (&str, &str)| (key.0.to_owned(), key.1.to_owned());
+        let owned = |key: &str, _: &mut String| key.to_owned();
         self.restore_stocks()?;
-        self.each(tables::RESERVATION, "reservation", pairs, |(warehouse, _), row| {
+        self.each(tables::RESERVATION, "reservation", within_warehouse(), |warehouse, row| {
             decode_reservation(row).map(|(basket, seq)| view.restore_reservation(warehouse, basket, seq, replayed))
         })?;
-        self.each(tables::WAREHOUSE, "warehouse", str::to_owned, |_, row| {
+        self.each(tables::WAREHOUSE, "warehouse", owned, |_, row| {
             decode_warehouse(row).map(|(warehouse, seq)| view.restore_warehouse(warehouse, seq))
         })?;
-        self.each(tables::CATALOGUE, "catalogue", str::to_owned, |sku, row| {
+        self.each(tables::CATALOGUE, "catalogue", owned, |sku, row| {
             let corrupt = |at| Corrupt {
                 what: "catalogue entry",
                 at,
@@ -77,7 +119,7 @@ impl Shared {
         self.each(
             tables::DEAD_LETTER,
             "dead_letter",
-            |seq| seq,
+            |seq, _| seq,
             |seq, row| decode_dead_letter(row).map(|(letter, at)| view.restore_letter(*seq, letter, at)),
         )
     }
@@ -90,40 +132,35 @@ impl Shared {
             .database
             .read(|transaction| Ok(transaction.open_table(tables::STOCK)?.len()?))?;
         opening.begin(Stage::Snapshot, many);
+        // What a damaged file says is no reason to ask for more than that.
+        self.view.reserve((many as usize).min(self.options.max_skus).min(MOST_ROOM));
         let read = |send: &mut dyn FnMut(_) -> Result<(), ReadError>| {
-            let (mut number, mut of) = (0, Arc::<str>::from(""));
-            let own = move |(warehouse, sku): (&str, &str)| {
-                // The same as that of the row before, nearly always.
-                if *of != *warehouse {
-                    of = warehouse.into();
-                }
-                (of.clone(), sku.to_owned())
-            };
-            self.pages(tables::STOCK, own, |page| {
+            let mut number = 0;
+            self.pages(tables::STOCK, within_warehouse(), |page| {
                 number += 1;
                 send((number, page))
             })
         };
-        workers::spread(read, |(number, page): (u32, Page<(Arc<str>, String)>)| {
-            let many = page.len();
-            let mut skus: Vec<(Id, SkuIndex)> = Vec::with_capacity(many);
-            let mut runs = Vec::new();
-            let mut of: Option<Arc<str>> = None;
-            for (key, row) in page {
-                let (stock, seq) = decode_stock(&row).map_err(|why| damaged("stock", &key, &why))?;
-                let (warehouse, sku) = key;
-                if of.as_ref().is_some_and(|of| *of != warehouse)
-                    && let Some(of) = of.take()
-                {
-                    runs.push((number, of, std::mem::take(&mut skus)));
+        workers::spread(read, |(number, page): (u32, Page<Arc<str>>)| {
+            let many = page.rows.len();
+            let mut runs: Vec<(Arc<str>, StockRows<'_>)> = Vec::new();
+            for (warehouse, sku, row) in page.rows() {
+                let (stock, seq) = decode_stock(row).map_err(|why| damaged("stock", &(warehouse, sku), &why))?;
+                match runs.last_mut() {
+                    Some((of, run)) if of == warehouse => run.push((sku, stock, seq)),
+                    _ => {
+                        let mut run = Vec::with_capacity(many);
+                        run.push((sku, stock, seq));
+                        runs.push((Arc::clone(warehouse), run));
+                    }
                 }
-                skus.push(self.view.restore_stock(&warehouse, &sku, stock, seq));
-                of.get_or_insert(warehouse);
             }
-            if let Some(of) = of {
-                runs.push((number, of, skus));
-            }
-            known.lock().extend(runs);
+            let restored = runs.into_iter().map(|(warehouse, run)| {
+                let skus = self.view.restore_stocks(&warehouse, run);
+                (number, warehouse, skus)
+            });
+            let restored: Vec<_> = restored.collect();
+            known.lock().extend(restored);
             opening.advance(many as u64);
             Ok(())
         })?;
@@ -134,32 +171,38 @@ impl Shared {
         Ok(())
     }
 
-    /// Gives each row of a table to `take`.
+    /// Gives each row of a table to `take`, with what `own` made of its key.
     fn each<K: Key + 'static, O: std::fmt::Debug>(
         &self,
         table: TableDefinition<'static, K, &'static [u8]>,
         name: &'static str,
-        own: impl Fn(K::SelfType<'_>) -> O,
+        own: impl FnMut(K::SelfType<'_>, &mut String) -> O,
         mut take: impl FnMut(&O, &[u8]) -> Result<(), Corrupt>,
     ) -> Result<(), ReadError> {
         self.pages(table, own, |page| {
-            let mut rows = page.iter();
-            rows.try_for_each(|(key, row)| take(key, row).map_err(|why| damaged(name, key, &why)))
+            let mut rows = page.rows();
+            rows.try_for_each(|(key, text, row)| {
+                take(key, row).map_err(|why| match text {
+                    "" => damaged(name, key, &why),
+                    text => damaged(name, &(key, text), &why),
+                })
+            })
         })
     }
 
-    /// Gives the rows of a table to `take`, a page of rows in one short transaction.
+    /// Gives the rows of a table to `take`, a page of rows in one short transaction. `own` says what a key becomes, and may put a part
+    /// of it into the page's texts.
     fn pages<K: Key + 'static, O>(
         &self,
         table: TableDefinition<'static, K, &'static [u8]>,
-        mut own: impl FnMut(K::SelfType<'_>) -> O,
+        mut own: impl FnMut(K::SelfType<'_>, &mut String) -> O,
         mut take: impl FnMut(Page<O>) -> Result<(), ReadError>,
     ) -> Result<(), ReadError> {
         let mut after: Option<Vec<u8>> = None;
         loop {
             let (page, last) = self.database.read(|transaction| {
                 let table = transaction.open_table(table)?;
-                let mut page = Vec::new();
+                let mut page = Page::with_room();
                 let mut last = None;
                 let start = match &after {
                     None => std::ops::Bound::Unbounded,
@@ -170,7 +213,9 @@ impl Shared {
                     .take(PAGE)
                 {
                     let (key, value) = row?;
-                    page.push((own(key.value()), value.value().to_vec()));
+                    let own = own(key.value(), &mut page.texts);
+                    page.values.extend_from_slice(value.value());
+                    page.rows.push((own, page.texts.len(), page.values.len()));
                     last = Some(key);
                 }
                 Ok((page, last.map(|key| K::as_bytes(&key.value()).as_ref().to_vec())))
@@ -181,7 +226,7 @@ impl Shared {
                 // In a damaged file the keys may go back, and would be read for ever.
                 return Err(ReadError::Pages("the rows of a table are not in order".into()));
             }
-            let whole = page.len() == PAGE;
+            let whole = page.rows.len() == PAGE;
             take(page)?;
             match last {
                 Some(last) if whole => after = Some(last),

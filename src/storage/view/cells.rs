@@ -68,6 +68,13 @@ impl Cells {
         }
     }
 
+    /// Makes room for so many SKUs.
+    pub(crate) fn reserve(&self, skus: usize) {
+        for shard in &self.shards {
+            shard.write().reserve(skus / SHARDS + 1);
+        }
+    }
+
     fn place(&self, index: SkuIndex) -> (&Shard, usize) {
         let index = index.0 as usize;
         (&self.shards[index % SHARDS], index / SHARDS)
@@ -118,14 +125,24 @@ impl Cells {
         }
     }
 
-    /// Puts a SKU as a snapshot row has it.
-    pub(crate) fn restore(&self, index: SkuIndex, stock: Stock, seq: u64) {
-        let (shard, at) = self.place(index);
-        let mut shard = shard.write();
-        if shard.len() <= at {
-            shard.resize_with(at + 1, || None);
+    /// Puts SKUs as rows of a snapshot have them, each as of the fact with that sequence.
+    pub(crate) fn restore(&self, skus: impl Iterator<Item = (SkuIndex, Stock, u64)>) {
+        let cell = |(index, stock, seq)| (index, Box::new(Cell { stock, seq, saved: seq }));
+        let mut cells: Vec<(SkuIndex, Box<Cell>)> = skus.map(cell).collect();
+        let shard_of = |index: &SkuIndex| index.0 as usize % SHARDS;
+        cells.sort_unstable_by_key(|(index, _)| (shard_of(index), *index));
+        let mut cells = cells.into_iter().peekable();
+        while let Some((index, _)) = cells.peek() {
+            let number = shard_of(index);
+            let mut shard = self.shards[number].write();
+            while let Some((index, cell)) = cells.next_if(|(index, _)| shard_of(index) == number) {
+                let at = index.0 as usize / SHARDS;
+                if shard.len() <= at {
+                    shard.resize_with(at + 1, || None);
+                }
+                shard[at] = Some(cell);
+            }
         }
-        shard[at] = Some(Box::new(Cell { stock, seq, saved: seq }));
     }
 
     /// The state of a SKU that has changed since it was last saved.

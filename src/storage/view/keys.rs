@@ -122,6 +122,54 @@ impl Keys {
         })
     }
 
+    /// Makes room for so many pairs more, so that nothing has to grow meanwhile.
+    pub(crate) fn reserve(&self, pairs: usize) {
+        self.names.write().reserve(pairs);
+        for shard in &self.shards {
+            let again = |entry: &Entry| self.hash(entry.warehouse, entry.sku.as_str());
+            shard.write().reserve(pairs / SHARDS, again);
+        }
+    }
+
+    /// Gives indices to SKUs of a warehouse, each with its text, as a start reads them from rows of a snapshot: many under few locks,
+    /// and with nothing looked up before. One that has an index keeps it.
+    pub(crate) fn restore<'a>(&self, warehouse: &str, skus: impl Iterator<Item = &'a str>) -> Vec<(Id, SkuIndex)> {
+        let number = self.warehouse(warehouse).unwrap_or_else(|| self.add_warehouse(warehouse));
+        let name = |sku: &str| Name {
+            warehouse: number,
+            sku: Id::trusted(sku),
+            hash: sku_hash(warehouse, sku),
+        };
+        let new: Vec<Name> = skus.map(name).collect();
+        let mut restored: Vec<(Id, SkuIndex)> = new.iter().map(|name| (name.sku.clone(), SkuIndex(0))).collect();
+        let first = {
+            let mut names = self.names.write();
+            let first = names.len();
+            names.extend(new);
+            first
+        };
+        let hash = |at: usize| self.hash(number, restored[at].0.as_str());
+        let mut places: Vec<(u64, usize)> = (0..restored.len()).map(|at| (hash(at), at)).collect();
+        places.sort_unstable_by_key(|(hash, _)| Keys::shard_of(*hash));
+        for places in places.chunk_by(|(one, _), (other, _)| Keys::shard_of(*one) == Keys::shard_of(*other)) {
+            let mut table = self.shard(places[0].0).write();
+            for (hash, at) in places {
+                let (sku, index) = &mut restored[*at];
+                let known = table.find(*hash, |entry| entry.warehouse == number && entry.sku == *sku);
+                *index = known.map_or(SkuIndex((first + at) as u32), |entry| SkuIndex(entry.index));
+                if known.is_none() {
+                    let entry = Entry {
+                        warehouse: number,
+                        index: index.0,
+                        sku: sku.clone(),
+                    };
+                    table.insert_unique(*hash, entry, |entry| self.hash(entry.warehouse, entry.sku.as_str()));
+                }
+            }
+        }
+        restored
+    }
+
     fn add_warehouse(&self, warehouse: &str) -> u32 {
         let mut number = 0;
         self.warehouses.rcu(|known| {
@@ -208,5 +256,25 @@ mod tests {
         assert_eq!(keys.find("w", "nothing"), None);
         let asked = [("v", "milk"), ("w", "nothing"), ("w", "milk"), ("x", "milk")];
         assert_eq!(keys.find_all(asked.into_iter()), [Some(other), None, Some(milk), None]);
+    }
+
+    #[test]
+    fn what_is_restored_is_known_under_its_own_index_and_what_was_known_keeps_its_own() {
+        let keys = Keys::new(2);
+        let milk = keys.intern("w", "s7").unwrap();
+        let names: Vec<String> = (0..1_000).map(|n| format!("s{n}")).collect();
+        keys.reserve(2_000);
+        for warehouse in ["w", "v"] {
+            let restored = keys.restore(warehouse, names.iter().map(String::as_str));
+            assert_eq!(restored.len(), names.len());
+            for ((id, index), name) in restored.iter().zip(&names) {
+                assert_eq!(id.as_str(), name);
+                assert_eq!(keys.find(warehouse, name), Some(*index));
+                let (of, sku) = keys.names(*index).unwrap();
+                assert_eq!((of.as_str(), sku.as_str()), (warehouse, name.as_str()));
+                assert_eq!(keys.hashes([(*index, ())].into_iter()), [(sku_hash(warehouse, name), ())]);
+            }
+        }
+        assert_eq!(keys.find("w", "s7"), Some(milk));
     }
 }

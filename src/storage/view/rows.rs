@@ -11,6 +11,9 @@ use crate::storage::append::SkuIndex;
 
 use super::{DeadLetter, Dirty, View};
 
+/// SKUs as rows of a snapshot have them, each as of the fact with that sequence.
+pub(crate) type StockRows<'a> = Vec<(&'a str, Stock, u64)>;
+
 impl Dirty {
     pub(crate) fn is_empty(&self) -> bool {
         self.reservations.is_empty() && self.warehouses.is_empty() && self.catalogue.is_empty() && self.letters.is_empty()
@@ -84,13 +87,19 @@ impl View {
         }
     }
 
-    /// Puts a SKU; its shelf is told by [`View::restore_shelves`], once for all.
-    pub(crate) fn restore_stock(&self, warehouse: &str, sku: &str, stock: Stock, seq: u64) -> (Id, SkuIndex) {
-        let index = self.keys.intern_known(warehouse, sku);
-        self.cells.restore(index, stock, seq);
-        // The id that the index has already: one text for each SKU.
-        let id = self.keys.names(index).map_or_else(|| Id::trusted(sku), |(_, id)| id);
-        (id, index)
+    /// Makes room for so many SKUs that will be restored.
+    pub(crate) fn reserve(&self, skus: usize) {
+        self.keys.reserve(skus);
+        self.cells.reserve(skus);
+    }
+
+    /// Puts SKUs of a warehouse; their shelf is told by [`View::restore_shelves`], once for all.
+    pub(crate) fn restore_stocks(&self, warehouse: &str, rows: StockRows<'_>) -> Vec<(Id, SkuIndex)> {
+        let restored = self.keys.restore(warehouse, rows.iter().map(|(sku, _, _)| *sku));
+        let stocks = rows.into_iter().zip(&restored);
+        self.cells
+            .restore(stocks.map(|((_, stock, seq), (_, index))| (*index, stock, seq)));
+        restored
     }
 
     /// Puts restored SKUs on the shelves of their warehouses. A tree that is built whole from what is in order is a third smaller
