@@ -233,7 +233,7 @@ full)
     once 'memory, 20,000 of 100,000 SKUs awake' 5 --probe memory --skus 100000 --awake 20000 --goal 'settled <= 286.1'
     once '10 million remembered ids' 300 --probe ids "${batch[@]}" --enough 10000000 \
         --goal 'ids_cost <= 95.3' --goal 'longest_growth <= 5'
-    kafka 1000000 10000000
+    kafka 1000000 5000000
     ;;
 soak)
     fill_page_cache '50 million events, 100,000 SKUs'
