@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 export PATH="$HOME/.cargo/bin:$PATH"
 
 record=benches/instructions.toml
-steps=(decode_row decide fold encode_fact decode_fact)
+steps=(decode_row decode_body decide fold encode_fact decode_fact)
 times=1000
 
 if ! command -v valgrind >/dev/null; then

@@ -25,6 +25,7 @@ use crate::domain::stock::{Context, Limits, Policy, Stock, Voided, decide, evolv
 use crate::domain::units::{Id, Time};
 use crate::domain::warehouse::{Calendar, Warehouse};
 use crate::ingress::decode::Decoder;
+use crate::ingress::rows::{self, Format};
 use crate::storage::codec::{FactParts, Memory, SubjectRef, decode_fact, encode_fact};
 
 #[path = "../../src/domain/mod.rs"]
@@ -100,6 +101,12 @@ impl Fixture {
     }
 }
 
+/// Ten rows in one body, which differ in their ids.
+fn body() -> Vec<u8> {
+    let rows: Vec<String> = (0..10).map(|row| ROW.replace("0001", &format!("{row:04}"))).collect();
+    format!("[{}]", rows.join(",")).into_bytes()
+}
+
 /// The stock after some changes.
 fn folded(stock: &Stock, changes: &Changes, business: Time) -> Stock {
     let mut stock = stock.clone();
@@ -134,7 +141,7 @@ fn encode(fixture: &Fixture, changes: &Changes, after: &After, out: &mut Vec<u8>
 }
 
 /// The steps by their names.
-const STEPS: [&str; 5] = ["decode_row", "decide", "fold", "encode_fact", "decode_fact"];
+const STEPS: [&str; 6] = ["decode_row", "decode_body", "decide", "fold", "encode_fact", "decode_fact"];
 
 fn run(step: &str, times: usize) {
     let fixture = Fixture::new();
@@ -142,11 +149,15 @@ fn run(step: &str, times: usize) {
     let (after, mut bytes) = (fixture.after(), Vec::with_capacity(512));
     encode(&fixture, &changes, &after, &mut bytes);
     let mut decoder = Decoder::new(&fixture.warehouses, None);
+    let body = body();
     let mut shelf = fixture.stock.clone();
     for _ in 0..times {
         match step {
             "decode_row" => {
                 black_box(decoder.row(black_box(ROW)).is_ok());
+            }
+            "decode_body" => {
+                black_box(rows::decode(black_box(&body), Format::Json, 100, &mut decoder).is_ok());
             }
             "decide" => {
                 black_box(fixture.changes(black_box(&fixture.sale)));

@@ -95,7 +95,7 @@ impl<'w> Decoder<'w> {
     /// The event of the usual row that begins at a place in a text, and the place after it; `None`: serde must read it.
     pub(super) fn usual(&mut self, text: &str, at: usize) -> Option<(Result<Event, Rejected>, usize)> {
         let mut envelope = Envelope::default();
-        let end = scan::envelope(text, at, &mut envelope)?;
+        let end = scan::envelope(text, at, &mut envelope, None)?;
         let event = self.event(&envelope).map_err(|refusal| self.rejected(&envelope, refusal));
         Some((event, end))
     }

@@ -4,6 +4,7 @@
 //! own. Decoding inside the HTTP handlers was rejected for that reason.
 
 pub mod admission;
+mod alike;
 pub mod check;
 pub mod decode;
 mod fingerprint;

@@ -6,9 +6,9 @@
 
 use serde_json::Deserializer;
 
+use super::alike::Alike;
 use super::decode::{Decoder, Rejected, malformed_row};
-use super::scan;
-use super::wire::{Envelope, Row};
+use super::wire::Row;
 use crate::domain::event::Event;
 use crate::domain::refusal::{Code, Refusal};
 
@@ -139,8 +139,7 @@ fn single(body: &[u8], decoder: &mut Decoder<'_>) -> Result<Result<Event, Reject
 fn ndjson(body: &[u8], max_rows: usize, decoder: &mut Decoder<'_>) -> Result<Rows, Refusal> {
     let whole = std::str::from_utf8(body).ok();
     let mut rows = Rows::default();
-    let mut take = |row: Result<Event, Rejected>| {
-        rows.push(row);
+    let few = |rows: &Rows| {
         if rows.len() > max_rows {
             Err(too_many(max_rows))
         } else {
@@ -149,14 +148,20 @@ fn ndjson(body: &[u8], max_rows: usize, decoder: &mut Decoder<'_>) -> Result<Row
     };
     match whole {
         Some(text) => {
+            let mut alike = Alike::default();
             for line in text.split('\n').filter(|line| !line.bytes().all(is_space)) {
-                take(decoder.row(line).map_err(|rejected| rejected.of_text(line.as_bytes())))?;
+                let whole = |end: usize| line.as_bytes()[end..].iter().copied().all(is_space).then_some(line.len());
+                if usual(line, 0, (decoder, &mut alike), &mut rows, whole).is_none() {
+                    rows.push(decoder.row(line).map_err(|rejected| rejected.of_text(line.as_bytes())));
+                }
+                few(&rows)?;
             }
         }
         // Somewhere is a byte that is no UTF-8: each line answers for itself.
         None => {
             for line in body.split(|b| *b == b'\n').filter(|line| !line.iter().copied().all(is_space)) {
-                take(bytes_row(line, decoder))?;
+                rows.push(bytes_row(line, decoder));
+                few(&rows)?;
             }
         }
     }
@@ -173,14 +178,14 @@ fn bytes_row(row: &[u8], decoder: &mut Decoder<'_>) -> Result<Event, Rejected> {
 
 fn array(body: &[u8], max_rows: usize, decoder: &mut Decoder<'_>) -> Result<Rows, Refusal> {
     let text = std::str::from_utf8(body).ok();
-    let mut rows = Rows::default();
+    let (mut rows, mut alike) = (Rows::default(), Alike::default());
     let mut at = skip_space(body, 0) + 1;
     if body.get(skip_space(body, at)) == Some(&b']') {
         at = skip_space(body, at) + 1;
     } else {
         loop {
             let first = rows.is_empty();
-            let end = match text.and_then(|text| row_at(text, at, decoder, &mut rows)) {
+            let end = match text.and_then(|text| row_at(text, at, (decoder, &mut alike), &mut rows)) {
                 Some(end) => end,
                 None => {
                     let end = row_end(body, at).map_err(|why| not_json(format!("in row {}: {why}", rows.len() + 1)))?;
@@ -209,32 +214,42 @@ fn array(body: &[u8], max_rows: usize, decoder: &mut Decoder<'_>) -> Result<Rows
 }
 
 /// Takes the row that begins here, and says the place of the `,` or `]` after it; `None` when it has to be looked at more closely.
-fn row_at(text: &str, at: usize, decoder: &mut Decoder<'_>, rows: &mut Rows) -> Option<usize> {
+fn row_at<'t>(text: &'t str, at: usize, by: (&mut Decoder<'_>, &mut Alike<'t>), rows: &mut Rows) -> Option<usize> {
     let delimited = |end: usize| {
         let end = skip_space(text.as_bytes(), end);
         matches!(text.as_bytes().get(end), Some(b',' | b']')).then_some(end)
     };
-    let mut envelope = Envelope::default();
-    let (row, end) = match scan::envelope(text, at, &mut envelope) {
-        Some(end) => {
-            let end = delimited(end)?;
-            match decoder.event(&envelope) {
-                // Straight into the list: an event is large, and each hand that it goes through would copy it.
-                Ok(event) => {
-                    rows.events.push(event);
-                    return Some(end);
-                }
-                Err(refusal) => (Err(decoder.rejected(&envelope, refusal)), end),
-            }
-        }
-        None => {
-            let mut stream = Deserializer::from_str(text.get(at..)?).into_iter::<Row<'_>>();
-            let row = stream.next()?.ok()?;
-            let end = delimited(at + stream.byte_offset())?;
-            (decoder.parsed(row), end)
-        }
-    };
+    let (decoder, alike) = by;
+    if let Some(end) = usual(text, at, (decoder, alike), rows, delimited) {
+        return Some(end);
+    }
+    let mut stream = Deserializer::from_str(text.get(at..)?).into_iter::<Row<'_>>();
+    let row = stream.next()?.ok()?;
+    let end = delimited(at + stream.byte_offset())?;
+    let row = decoder.parsed(row);
     rows.push(row.map_err(|rejected| rejected.of_text(&text.as_bytes()[at..end])));
+    Some(end)
+}
+
+/// Takes the usual row that begins here, and says the place of what delimits it; `None`, and nothing taken, when it is not usual, or what
+/// comes after it does not delimit it.
+fn usual<'t>(
+    text: &'t str,
+    at: usize,
+    (decoder, alike): (&mut Decoder<'_>, &mut Alike<'t>),
+    rows: &mut Rows,
+    delimited: impl Fn(usize) -> Option<usize>,
+) -> Option<usize> {
+    let (envelope, end) = alike.row(text, at)?;
+    let end = delimited(end)?;
+    match decoder.event(envelope) {
+        // Straight into the list: an event is large, and each hand that it goes through would copy it.
+        Ok(event) => rows.events.push(event),
+        Err(refusal) => {
+            let rejected = decoder.rejected(envelope, refusal);
+            rows.push(Err(rejected.of_text(&text.as_bytes()[at..end])));
+        }
+    }
     Some(end)
 }
 

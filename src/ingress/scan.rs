@@ -8,19 +8,20 @@
 
 use serde_json::value::RawValue;
 
+use super::alike::{Found, Slot};
 use super::scalar::Scalar;
 use super::wire::{Attribute, Envelope, Field, LOT_FIELDS, Lot, LotField};
 
 /// Reads the object that begins at `at` (after white space) into an empty envelope, and answers with the place after it. With `None`
-/// the envelope is worth nothing.
-pub(super) fn envelope<'a>(text: &'a str, at: usize, row: &mut Envelope<'a>) -> Option<usize> {
-    let mut scan = Scan { text, at };
+/// the envelope is worth nothing. Where its values are is noted in `found`, if that is wanted.
+pub(super) fn envelope<'a>(text: &'a str, at: usize, row: &mut Envelope<'a>, found: Option<&mut Found>) -> Option<usize> {
+    let mut scan = Scan { text, at, found };
     let mut has_data = false;
     scan.object(|scan, key| {
         if let Some(attribute) = Attribute::parse(key) {
             let place = &mut row.attributes[attribute as usize];
             let first = *place == Scalar::Absent;
-            *place = scan.scalar()?;
+            *place = scan.value(Slot::Attribute(attribute))?;
             first.then_some(())
         } else if key == "data" {
             let first = !std::mem::replace(&mut has_data, true);
@@ -33,7 +34,7 @@ pub(super) fn envelope<'a>(text: &'a str, at: usize, row: &mut Envelope<'a>) -> 
     has_data.then_some(scan.at)
 }
 
-fn data<'a>(scan: &mut Scan<'a>, row: &mut Envelope<'a>) -> Option<()> {
+fn data<'a>(scan: &mut Scan<'a, '_>, row: &mut Envelope<'a>) -> Option<()> {
     scan.object(|scan, key| {
         let field = Field::parse(key)?;
         if row.given & field.bit() != 0 {
@@ -43,29 +44,30 @@ fn data<'a>(scan: &mut Scan<'a>, row: &mut Envelope<'a>) -> Option<()> {
         if field == Field::Lot {
             row.lot = lot(scan)?;
         } else {
-            row.data[field as usize] = scan.scalar()?;
+            row.data[field as usize] = scan.value(Slot::Field(field))?;
         }
         Some(())
     })
 }
 
-fn lot<'a>(scan: &mut Scan<'a>) -> Option<Lot<'a>> {
+fn lot<'a>(scan: &mut Scan<'a, '_>) -> Option<Lot<'a>> {
     let mut lot = <[Scalar<'a>; LOT_FIELDS.len()]>::default();
     scan.object(|scan, key| {
-        let place = &mut lot[LotField::parse(key)? as usize];
+        let field = LotField::parse(key)?;
+        let place = &mut lot[field as usize];
         let first = *place == Scalar::Absent;
-        *place = scan.scalar()?;
+        *place = scan.value(Slot::Lot(field))?;
         first.then_some(())
     })?;
     Some(Lot::Given(lot))
 }
 
 /// An attribute that is kept as received; one that is not a plain string is left to serde.
-fn extension<'a>(scan: &mut Scan<'a>, key: &'a str, row: &mut Envelope<'a>) -> Option<()> {
+fn extension<'a>(scan: &mut Scan<'a, '_>, key: &'a str, row: &mut Envelope<'a>) -> Option<()> {
     scan.space();
     let from = scan.at;
-    scan.string()?;
-    let raw: &'a RawValue = serde_json::from_str(scan.text.get(from..scan.at)?).ok()?;
+    let raw = scan.raw()?;
+    scan.note(Slot::Extension(row.extensions.len()), from);
     if row.extensions.iter().any(|(known, _)| known == key) {
         return None;
     }
@@ -74,9 +76,11 @@ fn extension<'a>(scan: &mut Scan<'a>, key: &'a str, row: &mut Envelope<'a>) -> O
 }
 
 /// A place in a text.
-struct Scan<'a> {
-    text: &'a str,
-    at: usize,
+pub(super) struct Scan<'a, 'f> {
+    pub(super) text: &'a str,
+    pub(super) at: usize,
+    /// Where to note the places of values.
+    pub(super) found: Option<&'f mut Found>,
 }
 
 const ONES: u64 = 0x0101_0101_0101_0101;
@@ -87,7 +91,7 @@ fn zeros(word: u64) -> u64 {
     word.wrapping_sub(ONES) & !word & HIGHS
 }
 
-impl<'a> Scan<'a> {
+impl<'a, 'f> Scan<'a, 'f> {
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
@@ -105,7 +109,7 @@ impl<'a> Scan<'a> {
     }
 
     /// An object, each of whose values is read by `value`.
-    fn object(&mut self, mut value: impl FnMut(&mut Scan<'a>, &'a str) -> Option<()>) -> Option<()> {
+    fn object(&mut self, mut value: impl FnMut(&mut Scan<'a, 'f>, &'a str) -> Option<()>) -> Option<()> {
         self.expect(b'{')?;
         self.space();
         if self.peek()? == b'}' {
@@ -128,7 +132,36 @@ impl<'a> Scan<'a> {
         }
     }
 
-    fn scalar(&mut self) -> Option<Scalar<'a>> {
+    fn note(&mut self, slot: Slot, from: usize) {
+        if let Some(found) = &mut self.found {
+            found.push((slot, from, self.at));
+        }
+    }
+
+    /// A scalar, and a note of where it was.
+    fn value(&mut self, slot: Slot) -> Option<Scalar<'a>> {
+        self.space();
+        let from = self.at;
+        let value = self.scalar()?;
+        self.note(slot, from);
+        Some(value)
+    }
+
+    /// Exactly this text.
+    pub(super) fn literal(&mut self, text: &str) -> Option<()> {
+        let end = self.at + text.len();
+        (self.text.as_bytes().get(self.at..end)? == text.as_bytes()).then(|| self.at = end)
+    }
+
+    /// A string as it stands there, with its quotes.
+    pub(super) fn raw(&mut self) -> Option<&'a RawValue> {
+        self.space();
+        let from = self.at;
+        self.string()?;
+        serde_json::from_str(self.text.get(from..self.at)?).ok()
+    }
+
+    pub(super) fn scalar(&mut self) -> Option<Scalar<'a>> {
         self.space();
         match self.peek()? {
             b'"' => self.string().map(|text| Scalar::Text(text.into())),
@@ -213,7 +246,7 @@ mod tests {
     /// Whether the row was read here, after both have been found to agree.
     fn agrees(text: &str) -> bool {
         let mut mine = Envelope::default();
-        let Some(end) = envelope(text, 0, &mut mine) else {
+        let Some(end) = envelope(text, 0, &mut mine, None) else {
             return false;
         };
         let (theirs, their_end) = by_serde(text).unwrap_or_else(|| panic!("serde refuses {text}"));
