@@ -13,6 +13,7 @@ pub mod http;
 pub mod ingress;
 pub mod kafka;
 pub mod metrics;
+mod plain;
 mod planted;
 #[cfg(test)]
 mod simulator;

@@ -160,7 +160,11 @@ impl Batch {
         let mut order: Row<u32> = (0..events.len() as u32).collect();
         let one_warehouse = events.windows(2).all(|pair| pair[0].warehouse == pair[1].warehouse);
         if one_warehouse {
-            order.sort_by_key(|row| skus[*row as usize]);
+            // A SKU and a row in one number: it is compared as it lies there, and no two are equal.
+            let rows = skus.iter().zip(0u64..);
+            let mut keys: Row<u64> = rows.map(|(sku, row)| u64::from(sku.0) << 32 | row).collect();
+            keys.sort_unstable();
+            order.iter_mut().zip(keys).for_each(|(place, key)| *place = key as u32);
         } else {
             order.sort_by(|a, b| {
                 let key = |row: u32| (&events[row as usize].warehouse, skus[row as usize]);

@@ -3,19 +3,9 @@
 //! serde's writer asks for room for every bracket, comma and quote, and its numbers go through the formatter: to shape and write a SKU's
 //! page took nearly twice as long. Everything else is serde's; what is written here is compared with serde's by a test.
 
-use super::shape::{Accounts, LotView, SkuView};
+pub(super) use crate::plain::put_text as text;
 
-/// A text with its quotes.
-pub(super) fn text(out: &mut Vec<u8>, text: &str) {
-    if text.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\') {
-        out.push(b'"');
-        out.extend_from_slice(text.as_bytes());
-        out.push(b'"');
-    } else {
-        // Writing into memory cannot fail.
-        let _ = serde_json::to_writer(out, text);
-    }
-}
+use super::shape::{Accounts, LotView, SkuView};
 
 /// A number after its name, which is given with all that stands around it (`,"seq":`).
 pub(super) fn number(out: &mut Vec<u8>, name: &[u8], mut n: u64) {

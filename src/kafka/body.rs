@@ -14,6 +14,7 @@ use crate::domain::reservation::Reservation;
 use crate::domain::stock::Stock;
 use crate::domain::units::{Day, Id, Time};
 use crate::domain::warehouse::{Calendar, Warehouse, date_of};
+use crate::plain::put_text;
 use crate::storage::payload;
 
 /// A warehouse and its calendar.
@@ -46,20 +47,6 @@ impl Sites {
 
     pub(super) fn get(&self, id: &Id) -> Option<&Site> {
         self.made.get(id)
-    }
-}
-
-/// A JSON string.
-pub(super) fn put_text(out: &mut Vec<u8>, text: &str) {
-    // All bytes at once: looking for the first that needs an escape takes them one by one.
-    let plain = |b: u8| (b >= 0x20) & (b != b'"') & (b != b'\\');
-    if text.bytes().fold(true, |all, b| all & plain(b)) {
-        out.push(b'"');
-        out.extend_from_slice(text.as_bytes());
-        out.push(b'"');
-    } else {
-        // Writing into memory cannot fail.
-        let _ = serde_json::to_writer(out, text);
     }
 }
 

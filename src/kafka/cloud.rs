@@ -6,8 +6,9 @@
 use rdkafka::message::{Header, OwnedHeaders};
 
 use crate::domain::units::Time;
+use crate::plain::put_text;
 
-use super::body::{put_text, put_utc};
+use super::body::put_utc;
 use super::flight::Sender;
 
 /// What every message of a topic has in common.

@@ -14,6 +14,7 @@ const LAYERS: &[(&str, &str)] = &[
     ("config", ""),
     ("telemetry", ""),
     ("systemd", ""),
+    ("plain", ""),
     ("planted", ""),
     ("host", ""),
     ("doom", "host"),
@@ -21,8 +22,8 @@ const LAYERS: &[(&str, &str)] = &[
     ("actors", "domain storage telemetry planted doom host"),
     ("metrics", "domain storage actors telemetry systemd"),
     ("ingress", "domain storage actors telemetry"),
-    ("http", "domain storage actors ingress telemetry"),
-    ("kafka", "domain storage actors ingress telemetry planted doom"),
+    ("http", "domain storage actors ingress telemetry plain"),
+    ("kafka", "domain storage actors ingress telemetry planted doom plain"),
     (
         "app",
         "domain storage actors metrics ingress http kafka config telemetry systemd planted host",
