@@ -53,6 +53,45 @@ fn parse(stat: &str, status: &str, io: &str) -> Option<Usage> {
     })
 }
 
+/// The processor time of the whole machine so far, in clock ticks of all cores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticks {
+    all: u64,
+    /// What the host gave to others while this machine had work (`steal`, `man 5 proc`); 0 on real hardware.
+    stolen: u64,
+}
+
+/// What the machine's cores have done so far; `None` where the kernel does not tell.
+pub fn ticks() -> Option<Ticks> {
+    Ticks::parse(&fs::read_to_string("/proc/stat").ok()?)
+}
+
+impl Ticks {
+    fn parse(stat: &str) -> Option<Ticks> {
+        // user, nice, system, idle, iowait, irq, softirq, steal; what guests have had, behind these, is in user already.
+        let fields: Option<Vec<u64>> = stat
+            .lines()
+            .next()?
+            .strip_prefix("cpu ")?
+            .split_whitespace()
+            .take(8)
+            .map(|n| n.parse().ok())
+            .collect();
+        let fields = fields.filter(|fields| fields.len() == 8)?;
+        Some(Ticks {
+            all: fields.iter().sum(),
+            stolen: fields[7],
+        })
+    }
+
+    /// The share of all cores' time, 0 to 1, that the host has given to others from here to a later look; `None`: no time has passed.
+    pub fn stolen_until(self, later: Ticks) -> Option<f64> {
+        let all = later.all.checked_sub(self.all).filter(|all| *all > 0)?;
+        // The kernel's own count may go back by a little.
+        Some(later.stolen.saturating_sub(self.stolen) as f64 / all as f64)
+    }
+}
+
 /// The machine, in a line: cores and processor.
 pub fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -67,6 +106,17 @@ pub fn machine() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_host_took_is_a_share_of_all_cores() {
+        let at = |text: &str| Ticks::parse(text).expect("ticks");
+        let before = at("cpu  100 0 50 300 10 5 5 30 0 0\ncpu0 1 2 3\n");
+        let after = at("cpu  150 0 70 310 10 5 5 50 7 0\n");
+        assert_eq!(before.stolen_until(after), Some(0.2));
+        assert_eq!((before.stolen_until(before), after.stolen_until(before)), (None, None));
+        assert_eq!(Ticks::parse("cpu  1 2 3\n"), None);
+        assert!(super::ticks().is_some());
+    }
 
     #[test]
     fn a_name_with_blanks_does_not_shift_the_fields() {

@@ -99,6 +99,8 @@ struct Looks {
     after: Option<host::Usage>,
     /// By step of the timeline.
     steps: BTreeMap<u64, host::Usage>,
+    /// What the host took, likewise.
+    stolen: BTreeMap<u64, f64>,
 }
 
 /// Drives the plan and answers with its figures.
@@ -112,6 +114,7 @@ pub async fn measure(args: &Args, plan: Plan, pid: Option<u32>) -> Result<Run, F
     let mut measured_from = Box::pin(tokio::time::sleep(warm_up));
     let mut measured_until = Box::pin(tokio::time::sleep(warm_up + duration));
     let mut told = (Instant::now(), 0);
+    let mut ticks = host::ticks();
     let driven = loop {
         tokio::select! {
             driven = &mut driving.threads => break driven,
@@ -123,8 +126,14 @@ pub async fn measure(args: &Args, plan: Plan, pid: Option<u32>) -> Result<Run, F
             }
             _ = look.tick() => {
                 let at = begun.elapsed().checked_sub(warm_up);
-                if let (Some(at), Some(usage), false) = (at, pid.and_then(host::usage), step.is_zero()) {
-                    looks.steps.insert((at.as_nanos() / step.as_nanos()) as u64, usage);
+                if let (Some(at), false) = (at, step.is_zero()) {
+                    let number = (at.as_nanos() / step.as_nanos()) as u64;
+                    looks.steps.extend(pid.and_then(host::usage).map(|usage| (number, usage)));
+                    // What was taken since the look before belongs to the step that ends now.
+                    let (before, now) = (ticks, host::ticks());
+                    let stolen = before.zip(now).and_then(|(before, now)| before.stolen_until(now));
+                    looks.stolen.extend(number.checked_sub(1).zip(stolen));
+                    ticks = now;
                 }
                 told = progress(&watch, told);
             }
@@ -177,7 +186,7 @@ fn told_by(args: &Args, seen: &[Seen], looks: &Looks, seconds: f64) -> Run {
     let mut lines = seen.iter().map(|seen| seen.figures.lines(seconds));
     run.lines = lines.next().unwrap_or_default();
     run.beside = lines.next().unwrap_or_default();
-    let mut timelines = seen.iter().map(|seen| seen.timeline.ticks(&looks.steps));
+    let mut timelines = seen.iter().map(|seen| seen.timeline.ticks(&looks.steps, &looks.stolen));
     run.timeline = timelines.next().unwrap_or_default();
     run.beside_timeline = timelines.next().unwrap_or_default();
     run.gauges.extend(drift(&run.timeline));
@@ -246,6 +255,7 @@ mod tests {
             p50_us: 1.0,
             p99_us: 10.0,
             resident_kib: Some(1_000 + number),
+            stolen: None,
         };
         let timeline: Vec<Tick> = (0..100).map(tick).collect();
         let told = drift(&timeline);

@@ -38,8 +38,9 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
                 "a probe stops and kills its node, so it starts one of its own: leave out --url",
             ));
         }
+        let begun = host::ticks();
         let run = probe.run(&args, context).await?;
-        return show(&run, &context.out);
+        return show(with_stolen(run, begun), &context.out);
     }
     let own = if scratch::url_was_typed() { None } else { Some(start(&args)?) };
     let url = own.as_ref().map_or(context.api.url(), scratch::Node::url).to_owned();
@@ -48,8 +49,15 @@ pub async fn run(args: Args, context: &Context) -> Result<(), Failure> {
     if !args.no_opening {
         prepare::stock_up(plan.address, &plan.terms, args.skus).await?;
     }
+    let begun = host::ticks();
     let run = measure::measure(&args, plan, pid).await?;
-    show(&run, &context.out)
+    show(with_stolen(run, begun), &context.out)
+}
+
+/// A run with what the host has taken since it began, its warm-up included.
+fn with_stolen(mut run: Run, begun: Option<host::Ticks>) -> Run {
+    run.stolen = begun.zip(host::ticks()).and_then(|(begun, now)| begun.stolen_until(now));
+    run
 }
 
 /// Starts a throw-away node.
@@ -59,9 +67,9 @@ fn start(args: &Args) -> Result<scratch::Node, Failure> {
     scratch::Node::start(directory, "127.0.0.1:0", args.config.as_deref())
 }
 
-fn show(run: &Run, out: &Out) -> Result<(), Failure> {
+fn show(run: Run, out: &Out) -> Result<(), Failure> {
     if out.json {
-        out.line(serde_json::to_string(run).map_err(|error| Failure::new(Code::Io, error.to_string()))?)?;
+        out.line(serde_json::to_string(&run).map_err(|error| Failure::new(Code::Io, error.to_string()))?)?;
     } else {
         let how = match run.settings.get("rate").and_then(serde_json::Value::as_f64) {
             Some(rate) => format!("{rate} requests a second due, latency from when they were due"),
@@ -76,6 +84,12 @@ fn show(run: &Run, out: &Out) -> Result<(), Failure> {
             out.line(format!(
                 "the node used {cores:.2} cores and {} MiB; the generator had the rest",
                 usage.resident_kib / 1_024
+            ))?;
+        }
+        if let Some(stolen) = run.stolen.filter(|stolen| *stolen >= report::MUCH_STOLEN) {
+            out.line(format!(
+                "the host gave {:.0} % of the cores' time to others meanwhile: measure again in a quiet hour",
+                stolen * 100.0
             ))?;
         }
         for gauge in &run.gauges {

@@ -68,8 +68,8 @@ impl Timeline {
         }
     }
 
-    /// One entry for each step in which something was answered, with the node's weight where it was looked at.
-    pub fn ticks(&self, usage: &BTreeMap<u64, Usage>) -> Vec<Tick> {
+    /// One entry for each step in which something was answered, with the node's weight where it was looked at, and the host's share.
+    pub fn ticks(&self, usage: &BTreeMap<u64, Usage>, stolen: &BTreeMap<u64, f64>) -> Vec<Tick> {
         let at = |number: u64| self.step.as_secs_f64() * number as f64;
         let tick = |(number, stretch): (&u64, &Stretch)| Tick {
             at_s: at(*number),
@@ -78,6 +78,7 @@ impl Timeline {
             p50_us: stretch.latency_us.value_at_quantile(0.5) as f64,
             p99_us: stretch.latency_us.value_at_quantile(0.99) as f64,
             resident_kib: usage.get(number).map(|usage| usage.resident_kib),
+            stolen: stolen.get(number).copied(),
         };
         self.stretches.iter().map(tick).collect()
     }
@@ -109,6 +110,9 @@ pub struct Tick {
     /// The node's resident memory, in KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resident_kib: Option<u64>,
+    /// The share of all cores' time, 0 to 1, that the host gave to others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stolen: Option<f64>,
 }
 
 #[cfg(test)]
@@ -125,7 +129,8 @@ mod tests {
         theirs.note(Duration::from_millis(100), Duration::from_millis(7), &good);
         theirs.note(Duration::from_millis(2_500), Duration::from_millis(1), &bad);
         mine.add(&theirs);
-        let ticks = mine.ticks(&BTreeMap::new());
+        let ticks = mine.ticks(&BTreeMap::new(), &BTreeMap::from([(2, 0.5)]));
+        assert_eq!((ticks[0].stolen, ticks[1].stolen), (None, Some(0.5)));
         let seen: Vec<_> = ticks.iter().map(|tick| (tick.at_s, tick.accepted, tick.missed)).collect();
         assert_eq!(seen, [(0.0, 20, 0), (2.0, 0, 3)]);
         assert!(ticks[0].p99_us > 6_900.0 && ticks[1].p99_us < 1.0, "{ticks:?}");
@@ -135,6 +140,6 @@ mod tests {
     fn nothing_is_kept_when_nobody_asked() {
         let mut timeline = Timeline::default();
         timeline.note(Duration::ZERO, Duration::ZERO, &Outcome::default());
-        assert!(timeline.ticks(&BTreeMap::new()).is_empty());
+        assert!(timeline.ticks(&BTreeMap::new(), &BTreeMap::new()).is_empty());
     }
 }

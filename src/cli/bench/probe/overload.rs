@@ -158,6 +158,7 @@ mod tests {
             p50_us: if (30..54).contains(&number) { 800_000.0 } else { 900.0 },
             p99_us: 0.0,
             resident_kib: None,
+            stolen: None,
         };
         let timeline: Vec<Tick> = (0..80).map(tick).collect();
         assert!(

@@ -26,6 +26,9 @@ mod svg;
 /// The name of the node itself among the subjects.
 pub const NODE: &str = "shelfd";
 
+/// From this share on (0 to 1), what the host gave to others is said beside a goal that was missed.
+pub const MUCH_STOLEN: f64 = 0.05;
+
 /// One run, as it is written to a file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Run {
@@ -49,6 +52,9 @@ pub struct Run {
     pub seconds: f64,
     /// What the process used while it was measured, when its process is known.
     pub usage: Option<Usage>,
+    /// The share of all cores' time, 0 to 1, that the host gave to others meanwhile, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stolen: Option<f64>,
     /// The figures of the lane in question.
     pub lines: Vec<Line>,
     /// The figures of the load beside it.
@@ -115,6 +121,7 @@ impl Run {
             settings: measure::settings(args),
             seconds,
             usage: None,
+            stolen: None,
             lines: Vec::new(),
             beside: Vec::new(),
             gauges: Vec::new(),
@@ -295,6 +302,7 @@ mod tests {
             settings: BTreeMap::new(),
             seconds: 1.0,
             usage: None,
+            stolen: None,
             lines: vec![line],
             beside: Vec::new(),
             gauges: Vec::new(),

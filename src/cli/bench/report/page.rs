@@ -6,13 +6,13 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::goal::Goal;
-use super::{NODE, Row, Run, median, readable};
+use super::{MUCH_STOLEN, NODE, Row, Run, median, readable};
 use crate::cli::bench::figures::thousands;
 use crate::cli::exit::Failure;
 use crate::cli::out::{Out, Tone};
 use crate::cli::table::{Align, Sheet, text, toned};
 
-const COLUMNS: [(&str, Align); 9] = [
+const COLUMNS: [(&str, Align); 10] = [
     ("row", Align::Left),
     ("subject", Align::Left),
     ("accepted/s", Align::Right),
@@ -20,6 +20,7 @@ const COLUMNS: [(&str, Align); 9] = [
     ("p99 ms", Align::Right),
     ("cpu s/s", Align::Right),
     ("MiB", Align::Right),
+    ("host %", Align::Right),
     ("not accepted", Align::Right),
     ("node : peer", Align::Right),
 ];
@@ -28,7 +29,7 @@ const COLUMNS: [(&str, Align); 9] = [
 const QUOTED: &str = "TigerBeetle is not run here: its own benchmark on 2 cores, in batches of 8,189 transfers, was seen at 324,000 \
     transfers/s (19 ms p50 a batch, 3.0 GB resident; version of 2026-07, `tigerbeetle benchmark`).";
 
-fn cells<'a>(row: &'a Row<'_>) -> impl Iterator<Item = [String; 9]> + 'a {
+fn cells<'a>(row: &'a Row<'_>) -> impl Iterator<Item = [String; 10]> + 'a {
     let told = |number: Option<f64>, digits: usize| number.map_or(String::new(), |number| format!("{number:.digits$}"));
     row.subjects
         .iter()
@@ -44,6 +45,7 @@ fn cells<'a>(row: &'a Row<'_>) -> impl Iterator<Item = [String; 9]> + 'a {
                 told(of(&|run| run.latency_ms(|line| line.latency_us.p99)), 2),
                 told(of(&|run| Some(run.usage?.cpu_s / run.seconds)), 2),
                 told(of(&|run| Some(run.usage?.peak_kib as f64 / 1_024.0)), 0),
+                told(of(&|run| Some(run.stolen? * 100.0)), 0),
                 thousands(runs.iter().map(|run| run.missed()).sum::<u64>() as f64),
                 told(ratio, 2),
             ]
@@ -64,20 +66,26 @@ fn gauges(row: &Row<'_>) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Every goal with its row, the figure, and whether it is met; nothing for a figure that was not measured.
-fn goals<'a>(rows: &'a [Row<'a>]) -> Vec<(&'a str, &'a Goal, Option<f64>)> {
+/// Every goal with its row and the figure; nothing for a figure that was not measured.
+fn goals<'a>(rows: &'a [Row<'a>]) -> Vec<(&'a Row<'a>, &'a Goal, Option<f64>)> {
     let of_row = |row: &'a Row<'a>| {
         let goals = row.of(NODE).and_then(|runs| runs.first()).map_or(&[][..], |run| &run.goals);
-        goals.iter().map(move |goal| (row.name, goal, goal.value(row, rows)))
+        goals.iter().map(move |goal| (row, goal, goal.value(row, rows)))
     };
     rows.iter().flat_map(of_row).collect()
 }
 
-fn verdict(goal: &Goal, value: Option<f64>) -> (&'static str, Tone) {
+/// Whether a goal is met, and where it is not, what the host took of the cores meanwhile, when that was much.
+fn verdict(row: &Row<'_>, goal: &Goal, value: Option<f64>) -> (String, Tone) {
     match value {
-        None => ("not measured", Tone::Bad),
-        Some(value) if goal.is_met(value) => ("met", Tone::Good),
-        Some(_) => ("missed", Tone::Bad),
+        None => ("not measured".to_owned(), Tone::Bad),
+        Some(value) if goal.is_met(value) => ("met".to_owned(), Tone::Good),
+        Some(_) => {
+            let node = row.of(NODE).unwrap_or_default();
+            let stolen = median(node.iter().filter_map(|run| run.stolen)).filter(|stolen| *stolen >= MUCH_STOLEN);
+            let host = stolen.map_or(String::new(), |stolen| format!(", the host took {:.0} %", stolen * 100.0));
+            (format!("missed{host}"), Tone::Bad)
+        }
     }
 }
 
@@ -140,9 +148,9 @@ pub fn print(out: &Out, rows: &[Row<'_>]) -> Result<(), Failure> {
     ];
     let mut sheet = Sheet::new(out, &columns);
     for (row, goal, value) in goals(rows) {
-        let (word, tone) = verdict(goal, value);
+        let (word, tone) = verdict(row, goal, value);
         sheet.row([
-            text(row),
+            text(row.name),
             text(goal),
             text(value.map_or(String::new(), readable)),
             toned(word, tone),
@@ -184,7 +192,7 @@ pub fn markdown(rows: &[Row<'_>]) -> String {
         page.push_str("\n| row | goal | measured | |\n|---|---|--:|---|\n");
         for (row, goal, value) in goals {
             let told = value.map_or(String::new(), readable);
-            let _ = writeln!(page, "| {row} | `{goal}` | {told} | {} |", verdict(goal, value).0);
+            let _ = writeln!(page, "| {} | `{goal}` | {told} | {} |", row.name, verdict(row, goal, value).0);
         }
     }
     page.push('\n');
@@ -207,16 +215,17 @@ mod tests {
             "ratio:Redis >= 1".parse().expect("a goal"),
             "lost <= 0".parse().expect("a goal"),
         ];
+        node.stolen = Some(0.31);
         node.gauges = vec![Gauge::new("at_rest", 59.5, "MiB")];
         let mut peer = run("sales", "Redis", 120.0);
         peer.durability = Some("appendfsync always".to_owned());
         let runs = [node, peer];
         let page = markdown(&grouped(&runs));
         for line in [
-            "| sales | shelfd | 90 | 1.00 | 5.00 |  |  | 0 |  |",
-            "| sales | Redis | 120 | 1.00 | 5.00 |  |  | 0 | 0.75 |",
+            "| sales | shelfd | 90 | 1.00 | 5.00 |  |  | 31 | 0 |  |",
+            "| sales | Redis | 120 | 1.00 | 5.00 |  |  |  | 0 | 0.75 |",
             "| sales | at rest | 59.5 MiB |",
-            "| sales | `ratio:Redis >= 1` | 0.75 | missed |",
+            "| sales | `ratio:Redis >= 1` | 0.75 | missed, the host took 31 % |",
             "| sales | `lost <= 0` |  | not measured |",
             "- Redis: appendfsync always",
         ] {

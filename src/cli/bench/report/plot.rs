@@ -112,6 +112,9 @@ fn over_time(row: &Row<'_>) -> Option<String> {
     if run.timeline.iter().any(|tick| tick.resident_kib.is_some()) {
         panels.push(panel("resident MiB", &|tick| tick.resident_kib.unwrap_or(0) as f64 / 1_024.0));
     }
+    if run.timeline.iter().any(|tick| tick.stolen.is_some()) {
+        panels.push(panel("host took %", &|tick| tick.stolen.unwrap_or(0.0) * 100.0));
+    }
     Some(lines(run.row.as_str(), "seconds", false, &panels))
 }
 
