@@ -192,6 +192,9 @@ fn a_load_beside_comes_and_goes_when_it_is_told_to() {
         "{beside:?}"
     );
     assert!(steps("timeline").len() >= 8, "{:?}", steps("timeline"));
+    let share = |of: &serde_json::Value| of["stolen"].as_f64().is_some_and(|share| (0.0..=1.0).contains(&share));
+    assert!(share(&result), "the host's share of the cores: {}", result["stolen"]);
+    assert!(result["timeline"].as_array().expect("a timeline").iter().any(share));
 }
 
 #[test]
@@ -208,7 +211,7 @@ fn results_become_a_page_and_pictures() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let run = |subject: &str, per_s: f64| {
         json!({"row": "sale", "subject": subject, "at": "2026-11-23T12:00:00Z", "machine": "2 cores", "settings": {},
-            "seconds": 1, "usage": null, "goals": ["ratio:bare loop >= 0.85"], "lines": [{"kind": "sale", "requests": 9, "accepted": 9,
+            "seconds": 1, "usage": null, "stolen": 0.12, "goals": ["ratio:bare loop >= 0.85"], "lines": [{"kind": "sale", "requests": 9, "accepted": 9,
             "accepted_per_s": per_s, "found": 0, "not_accepted": {},
             "latency_us": {"mean": 1.0, "p50": 1.0, "p90": 1.0, "p99": 1.0, "p999": 1.0, "max": 1.0}}]})
     };
@@ -230,7 +233,7 @@ fn results_become_a_page_and_pictures() {
     let said = String::from_utf8_lossy(&page.stdout);
     assert!(page.status.success(), "{}", String::from_utf8_lossy(&page.stderr));
     assert!(
-        said.contains("| sale | bare loop | 100 | 0.00 | 0.00 |  |  | 0 | 0.90 |"),
+        said.contains("| sale | bare loop | 100 | 0.00 | 0.00 |  |  | 12 | 0 | 0.90 |"),
         "{said}"
     );
     assert!(said.contains("| sale | `ratio:bare loop >= 0.85` | 0.90 | met |"), "{said}");
