@@ -36,7 +36,7 @@ instructions() {
 new=$(mktemp)
 trap 'rm -f "$new"' EXIT
 {
-    echo "# Instructions of one step of one event on fixed data (benches/counts), counted by callgrind on x86_64."
+    echo "# Instructions of one step of one event on fixed data (benches/counts), counted by callgrind on x86_64; decode_body: of ten events."
     echo "# Written by: scripts/instructions.sh --record"
 } >"$new"
 grew=0

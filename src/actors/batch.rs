@@ -157,20 +157,21 @@ impl std::fmt::Debug for Reach {
 impl Batch {
     /// A batch of events and the index of each one's SKU (same length), and the groups of `order` per warehouse.
     pub fn new(events: Events, skus: Row<SkuIndex>, reach: Reach) -> (Arc<Batch>, Groups) {
-        let mut order: Row<u32> = (0..events.len() as u32).collect();
         let one_warehouse = events.windows(2).all(|pair| pair[0].warehouse == pair[1].warehouse);
-        if one_warehouse {
+        let order: Row<u32> = if one_warehouse {
             // A SKU and a row in one number: it is compared as it lies there, and no two are equal.
             let rows = skus.iter().zip(0u64..);
             let mut keys: Row<u64> = rows.map(|(sku, row)| u64::from(sku.0) << 32 | row).collect();
             keys.sort_unstable();
-            order.iter_mut().zip(keys).for_each(|(place, key)| *place = key as u32);
+            keys.into_iter().map(|key| key as u32).collect()
         } else {
+            let mut order: Row<u32> = (0..events.len() as u32).collect();
             order.sort_by(|a, b| {
                 let key = |row: u32| (&events[row as usize].warehouse, skus[row as usize]);
                 key(*a).cmp(&key(*b))
             });
-        }
+            order
+        };
         let mut groups = Groups::new();
         for (at, row) in order.iter().enumerate() {
             let warehouse = &events[*row as usize].warehouse;

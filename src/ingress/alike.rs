@@ -201,22 +201,21 @@ mod tests {
     proptest! {
         #[test]
         fn a_row_is_read_as_if_it_stood_alone(
+            key in proptest::sample::select(vec!["\"id\":", "\"id\" :", " \"time\":", "\"x\":"]),
+            field in proptest::sample::select(vec!["\"sku\":", "\"quantity\": ", "\"lot\":{\"id\":"]),
             rows in proptest::collection::vec(
                 (
-                    proptest::sample::select(vec!["\"id\":", "\"id\" :", " \"time\":", "\"x\":"]),
-                    "(\"[a-z\"\\\\]{0,3}\"|-?[0-9]{1,3}|null|[0-9]\\.[0-9])",
-                    proptest::sample::select(vec!["\"sku\":", "\"quantity\": ", "\"lot\":{\"id\":"]),
-                    "(\"[a-z]{0,3}\"|[0-9]{1,3}|null|\\{\\})",
+                    prop_oneof![6 => "\"[ab]\"", 1 => "(\"[a-z\"\\\\]{0,3}\"|-?[0-9]{1,3}|null|[0-9]\\.[0-9])"],
+                    prop_oneof![6 => "[0-9]{1,2}", 1 => "(\"[a-z]{0,3}\"|-|null|\\{\\}|)"],
+                    prop_oneof![6 => Just(""), 1 => Just(" "), 1 => Just(",\"unit\":\"g\"")],
                 ),
-                1..8,
+                1..12,
             ),
         ) {
+            let close = if field.contains("lot") { "}" } else { "" };
             let texts: Vec<String> = rows
                 .iter()
-                .map(|(key, value, field, inner)| {
-                    let close = if field.contains("lot") { "}" } else { "" };
-                    format!("{{{key}{value},\"data\":{{{field}{inner}{close}}}}}")
-                })
+                .map(|(value, inner, after)| format!("{{{key}{value},\"data\":{{{field}{inner}{close}{after}}}}}"))
                 .collect();
             agrees(&texts);
         }
