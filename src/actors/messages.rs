@@ -18,6 +18,7 @@ use super::once::origin;
 use crate::domain::event::{Event, Origin};
 use crate::domain::fact::Outcome;
 use crate::domain::refusal::{Code, Refusal};
+use crate::domain::trace::TraceParent;
 use crate::domain::units::{Id, Time};
 use crate::storage::append::{Fold, Mark, Position};
 use crate::storage::codec::{FactParts, Memory, SubjectRef};
@@ -37,7 +38,7 @@ pub struct Letter {
     /// Why: a code, and after a colon the words.
     pub error: Box<str>,
     /// Its `traceparent`.
-    pub trace: Option<Box<str>>,
+    pub trace: Option<TraceParent>,
     /// The message as JSON, whole enough to be taken again.
     pub payload: Box<str>,
 }
@@ -112,7 +113,7 @@ impl Node {
 
     fn write_letter(&self, draft: &mut Draft, letter: &Letter, hash: u64, now: Time) {
         let said = Origin {
-            trace: letter.trace.as_deref().map(Into::into),
+            trace: letter.trace.clone(),
             ..origin(letter.source.as_str(), letter.id.clone())
         };
         let outcome = Outcome::DeadLetter {

@@ -23,6 +23,7 @@ use super::warehouses;
 use crate::domain::event::{Event, Origin};
 use crate::domain::fact::Outcome;
 use crate::domain::refusal::{Code, Refusal};
+use crate::domain::trace::TraceParent;
 use crate::domain::units::{Day, Id, Time, Unit};
 use crate::domain::warehouse::Warehouse;
 use crate::storage::append::{CommitFailure, Fold};
@@ -162,7 +163,7 @@ impl Node {
         warehouse: &Id,
         id: &Id,
         command: BasketCommand,
-        trace: Option<Arc<str>>,
+        trace: Option<TraceParent>,
     ) -> Result<BasketAnswer, CommandError> {
         self.basket_of(warehouse, id, command, trace, None).await
     }
@@ -173,7 +174,7 @@ impl Node {
         warehouse: &Id,
         id: &Id,
         command: BasketCommand,
-        trace: Option<Arc<str>>,
+        trace: Option<TraceParent>,
         letter: Option<u64>,
     ) -> Result<BasketAnswer, CommandError> {
         self.room()?;

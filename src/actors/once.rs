@@ -3,14 +3,13 @@
 //! The key is remembered like an event's id: under (warehouse, `console`, key), by the fact that the setting made, for the same
 //! window and across restarts. A table of keys of its own was rejected: it would be a second memory with a second set of rules.
 
-use std::sync::Arc;
-
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::node::{Node, Setting};
 use crate::domain::event::Origin;
 use crate::domain::fact::Fact;
 use crate::domain::refusal::{Code, Refusal};
+use crate::domain::trace::TraceParent;
 use crate::domain::units::Id;
 use crate::host;
 use crate::storage::known::Known;
@@ -43,7 +42,7 @@ pub(super) fn origin(source: &str, id: Id) -> Origin {
 impl Node {
     /// Records a setting; `id` is the caller's idempotency key, where it gave one. Answers with the fact's sequence: that of
     /// the first time when the key comes again with the same content. With other content it is refused (`id_reused`).
-    pub async fn set(&self, setting: Setting, id: Option<Id>, trace: Option<Arc<str>>) -> Result<u64, Refusal> {
+    pub async fn set(&self, setting: Setting, id: Option<Id>, trace: Option<TraceParent>) -> Result<u64, Refusal> {
         let said = xxh3_64(format!("{setting:?}").as_bytes());
         self.set_as_said(setting, said, id, trace).await
     }
@@ -54,7 +53,7 @@ impl Node {
         setting: Setting,
         said: u64,
         id: Option<Id>,
-        trace: Option<Arc<str>>,
+        trace: Option<TraceParent>,
     ) -> Result<u64, Refusal> {
         let Some(key) = id else {
             let id = Id::trusted(&host::fresh_name().to_string());

@@ -21,6 +21,7 @@ use crate::domain::event::Origin;
 use crate::domain::fact::Outcome;
 use crate::domain::refusal::Refusal;
 pub use crate::domain::rejected::{KEPT_ROW_BYTES, Rejected};
+use crate::domain::trace::TraceParent;
 use crate::domain::units::{Id, Time};
 use crate::storage::append::Fold;
 use crate::storage::codec::{FactParts, Memory, SubjectRef};
@@ -63,12 +64,12 @@ impl Room {
 }
 
 /// One fact of refused rows, added to a draft; its place there.
-fn put(draft: &mut Draft, now: Time, row: &Rejected, rows: u32, text: Option<&str>, trace: Option<&str>) -> u32 {
+fn put(draft: &mut Draft, now: Time, row: &Rejected, rows: u32, text: Option<&str>, trace: Option<&TraceParent>) -> u32 {
     let warehouse = row.warehouse.clone().unwrap_or_else(Id::no_lot);
     let outcome = Outcome::Refused(row.refusal.clone());
     let id = |text: &Option<Box<str>>| text.as_deref().map_or_else(Id::no_lot, Id::trusted);
     let origin = Origin {
-        trace: trace.map(Into::into),
+        trace: trace.cloned(),
         ..origin(row.source.as_deref().unwrap_or_default(), id(&row.id))
     };
     let parts = FactParts {
@@ -108,7 +109,7 @@ pub(super) fn no_room(shared: &Arc<Shared>, ticket: &Arc<Ticket>, rows: Vec<(u32
         };
         let text = (room.0 > 0).then(|| payload::render(event));
         let text = room.keep(text.as_deref().into_iter());
-        let index = put(&mut draft, now, &rejected, 1, text.as_deref(), event.origin.trace.as_deref());
+        let index = put(&mut draft, now, &rejected, 1, text.as_deref(), event.origin.trace.as_ref());
         draft.verdict(ticket, row, index, Outcome::Refused(rejected.refusal), 0, None);
     }
     draft.send(shared, shared.journal.epoch(), Heard::Nobody);
@@ -120,7 +121,7 @@ impl Node {
     pub async fn record_refused<'r>(
         &self,
         rows: impl Iterator<Item = &'r Rejected>,
-        trace: Option<&str>,
+        trace: Option<&TraceParent>,
         held: impl FnOnce() -> Held,
     ) -> Result<Vec<u64>, Refusal> {
         let rows: Vec<&Rejected> = rows.collect();

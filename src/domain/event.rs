@@ -1,7 +1,6 @@
 //! What a source *claims* happened: it can be wrong, late, repeated or out of order. Deciding what is true is `stock`'s.
 
-use std::sync::Arc;
-
+use super::trace::TraceParent;
 use super::units::{Day, Id, Time, Unit};
 
 /// Who said it, and everything about the saying that the ledger must be able to show.
@@ -18,7 +17,7 @@ pub struct Origin {
     /// The paper it belongs to: delivery note, invoice, act.
     pub document: Option<Box<str>>,
     /// W3C `traceparent`, as received.
-    pub trace: Option<Arc<str>>,
+    pub trace: Option<TraceParent>,
     /// Other CloudEvents attributes and extensions, as one JSON object, kept as received.
     pub extensions: Option<Box<str>>,
     /// 64-bit fingerprint of what the sender wrote (not of arrival time or trace): equal content, equal fingerprint.

@@ -17,6 +17,7 @@ pub mod refusal;
 pub mod rejected;
 pub mod reservation;
 pub mod stock;
+pub mod trace;
 pub mod units;
 pub mod warehouse;
 

@@ -1,7 +1,6 @@
 //! Dead letters: events that kill whoever judges them. Listed, grouped by cause, replayed, discarded, restored.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
@@ -20,6 +19,7 @@ use super::{Door, body, events, lookup, trace};
 use crate::actors::node::Setting;
 use crate::domain::fact::{Fact, Subject};
 use crate::domain::refusal::Code;
+use crate::domain::trace::TraceParent;
 use crate::domain::units::Id;
 use crate::domain::warehouse::Calendar;
 use crate::ingress::{message, suggest};
@@ -254,7 +254,7 @@ async fn carry_out(
     verb: &str,
     reason: Option<String>,
     key: Option<Id>,
-    trace: Option<Arc<str>>,
+    trace: Option<TraceParent>,
 ) -> Answer<Value> {
     if door.node.view().dead_letter(letter).is_none() {
         return Err(Problem::new(Code::NotFound, format!("there is no dead letter {letter}")));

@@ -26,6 +26,7 @@ use crate::actors::node::Verdict;
 use crate::domain::event::Event;
 use crate::domain::fact::Outcome;
 use crate::domain::refusal::{Code, Refusal};
+use crate::domain::trace::TraceParent;
 use crate::ingress::admission::Permit;
 use crate::ingress::decode::{Decoder, Rejected};
 use crate::ingress::rows::{Decoded, Format, Rows, decode};
@@ -126,9 +127,9 @@ where
 {
     let mut permit = door.valve.permit();
     let bytes = body::read_in_turn(door, headers, content, &mut permit).await?;
-    let decoded = decoded(door, bytes, format, trace.copied()).await?;
-    permit.decoded();
     let trace = trace.map(Trace::kept);
+    let decoded = decoded(door, bytes, format, trace.clone()).await?;
+    permit.decoded();
     match decoded {
         Decoded::One(row) => {
             permit.take_events(1)?;
@@ -137,19 +138,21 @@ where
                 Err(rejected) => {
                     let share = Arc::new(permit);
                     let rows = std::iter::once(&rejected);
-                    door.node.record_refused(rows, trace, || held(&share)).await?;
+                    door.node.record_refused(rows, trace.as_ref(), || held(&share)).await?;
                     counts::verdicts("refused", 1);
                     Err(Refusal::clone(&rejected.refusal).into())
                 }
             }
         }
         // Behind a pointer: a single sale has no use for the room that a batch takes.
-        Decoded::Many(rows) => Box::pin(judged_rows(door, rows, permit, trace)).await.map(Judged::Many),
+        Decoded::Many(rows) => Box::pin(judged_rows(door, rows, permit, trace.as_ref()))
+            .await
+            .map(Judged::Many),
     }
 }
 
 /// Judges what is an event, records what is none.
-async fn judged_rows(door: &Door, rows: Rows, mut permit: Permit, trace: Option<&str>) -> Answer<Many> {
+async fn judged_rows(door: &Door, rows: Rows, mut permit: Permit, trace: Option<&TraceParent>) -> Answer<Many> {
     let Rows { events, rejected } = rows;
     permit.take_events(events.len() + rejected.len())?;
     let share = Arc::new(permit);
@@ -181,10 +184,10 @@ async fn judged_rows(door: &Door, rows: Rows, mut permit: Permit, trace: Option<
 const INLINE_DECODE_BYTES: usize = 512 * 1024;
 
 /// What a body holds.
-async fn decoded(door: &Door, bytes: Bytes, format: Format, trace: Option<Trace>) -> Answer<Decoded> {
+async fn decoded(door: &Door, bytes: Bytes, format: Format, trace: Option<TraceParent>) -> Answer<Decoded> {
     let (view, max_rows) = (door.node.view(), door.options.max_rows);
     let rows = move |bytes: &[u8], warehouses: &_| {
-        let mut decoder = Decoder::new(warehouses, trace.as_ref().map(Trace::kept));
+        let mut decoder = Decoder::new(warehouses, trace.clone());
         decode(bytes, format, max_rows, &mut decoder)
     };
     if bytes.len() <= INLINE_DECODE_BYTES {

@@ -1,7 +1,6 @@
 //! Reservations: hold, look, confirm, cancel, extend; and the promises that no longer fit.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
@@ -21,6 +20,7 @@ use crate::actors::node::{BasketCommand, CommandError};
 use crate::domain::refusal::{Code, Refusal};
 use crate::domain::reservation::{ConfirmLine, ConfirmRequest, HoldRequest, LineRequest, Reservation, State as BasketState};
 use crate::domain::stock::Stock;
+use crate::domain::trace::TraceParent;
 use crate::domain::units::{Id, MAX_QUANTITY};
 use crate::domain::warehouse::Warehouse;
 use crate::ingress::{check, suggest};
@@ -285,7 +285,7 @@ async fn carry_out(
     warehouse: &Warehouse,
     id: &Id,
     command: BasketCommand,
-    trace: Option<Arc<str>>,
+    trace: Option<TraceParent>,
 ) -> Answer<Basket> {
     let mut permit = door.valve.permit();
     permit.take_events(1)?;

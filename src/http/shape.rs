@@ -338,12 +338,6 @@ pub struct FactView {
     pub received: Option<String>,
 }
 
-/// The trace id of a stored `traceparent`.
-fn trace_id(parent: &str) -> String {
-    let id = parent.split('-').nth(1).filter(|id| id.len() == 32);
-    id.unwrap_or(parent).to_owned()
-}
-
 /// Builds a fact's view.
 pub fn fact(of: &Fact, calendar: &Calendar) -> FactView {
     let own = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
@@ -359,7 +353,7 @@ pub fn fact(of: &Fact, calendar: &Calendar) -> FactView {
         actor: own(&of.origin.actor),
         reason: own(&of.origin.reason),
         document: own(&of.origin.document),
-        trace_id: of.origin.trace.as_deref().map(trace_id),
+        trace_id: of.origin.trace.as_ref().map(|trace| trace.id().into_owned()),
         extensions: of
             .origin
             .extensions

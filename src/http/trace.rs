@@ -1,10 +1,11 @@
 //! The ids of a request: its own, and its trace's (W3C Trace Context, version 00).
 
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request};
+
+use crate::domain::trace::TraceParent;
 
 /// The longest request id that is taken from a caller.
 const MAX_REQUEST_ID_BYTES: usize = 128;
@@ -91,8 +92,8 @@ impl Trace {
     }
 
     /// The header as the ledger keeps it: the caller's own, where it sent a valid one, and otherwise the one begun here.
-    pub fn kept(&self) -> &str {
-        text(&self.kept)
+    pub fn kept(&self) -> TraceParent {
+        TraceParent::of(text(&self.kept))
     }
 }
 
@@ -114,8 +115,8 @@ fn put_hex(out: &mut [u8], bytes: &[u8]) {
 }
 
 /// The trace of a request as the ledger keeps it: the caller's own header, or the one the node began.
-pub fn trace_of(request: &Request<Body>) -> Option<Arc<str>> {
-    request.extensions().get::<Trace>().map(|trace| trace.kept().into())
+pub fn trace_of(request: &Request<Body>) -> Option<TraceParent> {
+    request.extensions().get::<Trace>().map(Trace::kept)
 }
 
 /// `00-<32 hex>-<16 hex>-<2 hex>`, neither id all zero.
@@ -156,7 +157,10 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("traceparent", HeaderValue::from_static(parent));
         let trace = Marks::of(&headers).trace;
-        assert_eq!((trace.id(), trace.kept()), ("4bf92f3577b34da6a3ce929d0e0e4736", parent));
+        assert_eq!(
+            (trace.id(), &*trace.kept().text()),
+            ("4bf92f3577b34da6a3ce929d0e0e4736", parent)
+        );
         let back = trace.parent();
         assert_eq!(
             (text(&back[..SPAN_ID.start]), text(&back[SPAN_ID.end..])),
@@ -168,7 +172,7 @@ mod tests {
             HeaderValue::from_static("00-00000000000000000000000000000000-00f067aa0ba902b7-01"),
         );
         let trace = Marks::of(&headers).trace;
-        assert!(trace.parent() == trace.kept && valid_parent(trace.kept()), "{trace:?}");
+        assert!(trace.parent() == trace.kept && valid_parent(text(&trace.kept)), "{trace:?}");
         for broken in [format!("{parent}-00"), parent.replacen('-', "", 1), String::new()] {
             assert!(!valid_parent(&broken), "{broken}");
         }
@@ -179,11 +183,14 @@ mod tests {
         let [one, other] = std::array::from_fn(|_| Marks::of(&HeaderMap::new()));
         assert!(one.id != other.id && one.trace.id() != other.trace.id() && one.trace.span != other.trace.span);
         let unlucky = Trace::of(&HeaderMap::new(), &[0; 24]);
-        assert_eq!(unlucky.kept(), "00-00000000000000000000000000000001-0000000000000001-01");
-        assert!(valid_parent(unlucky.kept()));
+        assert_eq!(
+            unlucky.kept().text(),
+            "00-00000000000000000000000000000001-0000000000000001-01"
+        );
+        assert!(valid_parent(&unlucky.kept().text()));
         let all: Vec<u8> = (0..24).map(|n| n * 11).collect();
         let drawn = Trace::of(&HeaderMap::new(), &all);
-        assert_eq!(drawn.kept(), "00-000b16212c37424d58636e79848f9aa5-b0bbc6d1dce7f2fd-01");
+        assert_eq!(drawn.kept().text(), "00-000b16212c37424d58636e79848f9aa5-b0bbc6d1dce7f2fd-01");
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::{check, suggest};
 use crate::domain::event::{Event, Inside, LotRef, Origin, ReturnTo, StreamPosition, What};
 use crate::domain::refusal::{Code, Refusal};
 pub use crate::domain::rejected::Rejected;
+use crate::domain::trace::TraceParent;
 use crate::domain::units::{Id, Unit};
 use crate::domain::warehouse::Warehouse;
 
@@ -59,7 +60,7 @@ const KINDS: &[(&str, u32)] = &[
 /// Decodes the rows of one request; remembers the ids that repeat from row to row, so that they are made once.
 pub struct Decoder<'w> {
     warehouses: &'w BTreeMap<Id, Arc<Warehouse>>,
-    trace: Option<Arc<str>>,
+    trace: Option<TraceParent>,
     source: Option<Id>,
     warehouse: Option<Id>,
     scratch: Scratch,
@@ -67,10 +68,10 @@ pub struct Decoder<'w> {
 
 impl<'w> Decoder<'w> {
     /// A decoder for one request. `trace`: the request's `traceparent`, for events that carry none.
-    pub fn new(warehouses: &'w BTreeMap<Id, Arc<Warehouse>>, trace: Option<&str>) -> Decoder<'w> {
+    pub fn new(warehouses: &'w BTreeMap<Id, Arc<Warehouse>>, trace: Option<TraceParent>) -> Decoder<'w> {
         Decoder {
             warehouses,
-            trace: trace.map(Into::into),
+            trace,
             source: None,
             warehouse: None,
             scratch: Scratch::with_capacity(fingerprint::USUAL_BYTES),
@@ -220,7 +221,7 @@ impl<'w> Decoder<'w> {
             actor: check::optional_text(row.attribute(Attribute::Actor), "/actor")?,
             reason: check::optional_text(row.field(Field::Reason), "/data/reason")?,
             document: check::optional_text(row.field(Field::Document), "/data/document")?,
-            trace: trace.map(Into::into).or_else(|| self.trace.clone()),
+            trace: trace.map(TraceParent::of).or_else(|| self.trace.clone()),
             extensions: extensions(&row.extensions)?,
             fingerprint: 0,
         })

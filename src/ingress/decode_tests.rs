@@ -56,7 +56,7 @@ fn the_example_of_the_contract_is_read_whole() {
     assert_eq!(event.time, Some(Time(1_795_328_043_000)));
     assert_eq!(event.origin.source.as_str(), "wms/msk-07");
     assert_eq!(event.origin.actor.as_deref(), Some("ivanov"));
-    assert_eq!(event.origin.trace.as_deref(), Some("00-a-b-01"));
+    assert_eq!(event.origin.trace, Some("00-a-b-01".into()));
     assert_eq!(
         event.origin.extensions.as_deref(),
         Some(r#"{"subject":"msk-07/4607004892110"}"#)

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::domain::event::Event;
+use crate::domain::trace::TraceParent;
 use crate::domain::units::Id;
 use crate::domain::warehouse::Warehouse;
 use crate::storage::payload;
@@ -81,7 +82,7 @@ pub fn messages(bytes: &[u8]) {
         body: (!body.is_empty()).then_some(body),
     };
     let known = warehouses();
-    let mut decoder = Decoder::new(&known, message.trace());
+    let mut decoder = Decoder::new(&known, message.trace().map(TraceParent::of));
     let rows = message.decode(ROWS, &mut decoder);
     assert!(rows.len() <= ROWS);
     rows.iter().flatten().for_each(taken);

@@ -18,6 +18,7 @@ use crate::actors::node::{Node, Setting, Verdict};
 use crate::domain::event::Event;
 use crate::domain::fact::Outcome;
 use crate::domain::refusal::{Code, Refusal};
+use crate::domain::trace::TraceParent;
 use crate::domain::units::Id;
 
 /// What the source of an event begins with that is too old for its own source's memory and comes out of a dead letter.
@@ -214,7 +215,7 @@ pub async fn replay(node: &Node, letter: u64, text: &str, max_rows: usize) -> Op
 
 async fn again(node: &Node, letter: u64, message: &Message<'_>, max_rows: usize) -> Result<Verdict, Refusal> {
     let warehouses = node.view().warehouses();
-    let rows = message.decode(max_rows, &mut Decoder::new(&warehouses, message.trace()));
+    let rows = message.decode(max_rows, &mut Decoder::new(&warehouses, message.trace().map(TraceParent::of)));
     let mut events = Vec::with_capacity(rows.len());
     for row in rows {
         events.push(row.map_err(|rejected| *rejected.refusal)?);
@@ -282,7 +283,7 @@ mod tests {
     }
 
     fn decoded(message: &Message<'_>) -> Vec<Result<Event, Rejected>> {
-        message.decode(100, &mut Decoder::new(&warehouses(), message.trace()))
+        message.decode(100, &mut Decoder::new(&warehouses(), message.trace().map(TraceParent::of)))
     }
 
     fn message<'a>(headers: &[(&'a str, &'a str)], body: &'a str) -> Message<'a> {

@@ -12,6 +12,7 @@ use crate::domain::available::{available, buffer_of};
 use crate::domain::fact::{Account, After, Change, Fact, Outcome};
 use crate::domain::reservation::Reservation;
 use crate::domain::stock::Stock;
+use crate::domain::trace::TraceParent;
 use crate::domain::units::{Day, Id, Time};
 use crate::domain::warehouse::{Calendar, Warehouse, date_of};
 use crate::plain::put_text;
@@ -272,7 +273,7 @@ fn put_fact(out: &mut Vec<u8>, fact: &Fact, calendar: &Calendar) {
     ] {
         put_optional(out, name, text.as_deref());
     }
-    put_optional(out, name!("trace_id"), origin.trace.as_deref().map(trace_id));
+    put_optional(out, name!("trace_id"), origin.trace.as_ref().map(TraceParent::id).as_deref());
     if let crate::domain::fact::Subject::Sku { changes, .. } = &fact.subject {
         let moves = changes.iter().filter(|change| matches!(change, Change::Move { .. }));
         put_list(out, name!("moves"), moves, put_move);
@@ -297,11 +298,6 @@ fn put_move(out: &mut Vec<u8>, change: &Change) {
         put_number(out, name!("quantity"), quantity);
         out.push(b'}');
     }
-}
-
-/// The trace id of a stored `traceparent`.
-pub(super) fn trace_id(parent: &str) -> &str {
-    parent.split('-').nth(1).filter(|id| id.len() == 32).unwrap_or(parent)
 }
 
 /// The newest of a SKU: what may be promised.
@@ -376,7 +372,11 @@ pub(super) fn put_letter(out: &mut Vec<u8>, fact: &Fact, error: &str) {
     put_field(out, name!("source"), fact.origin.source.as_str());
     put_field(out, name!("event_id"), fact.origin.id.as_str());
     put_time(out, name!("recorded_at"), Some(fact.recorded), &Calendar::utc());
-    put_optional(out, name!("trace_id"), fact.origin.trace.as_deref().map(trace_id));
+    put_optional(
+        out,
+        name!("trace_id"),
+        fact.origin.trace.as_ref().map(TraceParent::id).as_deref(),
+    );
     // A payload is the JSON that the node wrote: a message, an event, or an event and the message that it came with.
     let payload = fact.payload.as_deref().unwrap_or("null");
     let (event, message) = match fact.subject {

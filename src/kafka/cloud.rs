@@ -5,6 +5,7 @@
 
 use rdkafka::message::{Header, OwnedHeaders};
 
+use crate::domain::trace::TraceParent;
 use crate::domain::units::Time;
 use crate::plain::put_text;
 
@@ -30,7 +31,7 @@ pub(super) struct About<'a> {
     /// When it was decided.
     pub(super) time: Time,
     /// The trace in which it came.
-    pub(super) trace: Option<&'a str>,
+    pub(super) trace: Option<&'a TraceParent>,
 }
 
 impl Cloud {
@@ -57,11 +58,12 @@ impl Cloud {
         put_utc(&mut self.time, about.time);
         // Digits and punctuation only.
         let time = std::str::from_utf8(&self.time).unwrap_or_default();
+        let trace = about.trace.map(TraceParent::text);
         if self.structured {
             self.whole.clear();
             structured(&mut self.whole, &self.source, self.kind, about, &self.key, time, data);
             let mut headers = OwnedHeaders::new_with_capacity(2).insert(header("content-type", "application/cloudevents+json"));
-            if let Some(trace) = about.trace {
+            if let Some(trace) = trace.as_deref() {
                 headers = headers.insert(header("traceparent", trace));
             }
             sender.send(&self.key, &self.whole, headers);
@@ -75,7 +77,7 @@ impl Cloud {
             .insert(header("ce_time", time))
             .insert(header("ce_subject", &self.key))
             .insert(header("content-type", "application/json"));
-        if let Some(trace) = about.trace {
+        if let Some(trace) = trace.as_deref() {
             headers = headers
                 .insert(header("ce_traceparent", trace))
                 .insert(header("traceparent", trace));
@@ -89,6 +91,7 @@ fn header<'a>(key: &'a str, value: &'a str) -> Header<'a, &'a str> {
 }
 
 fn structured(out: &mut Vec<u8>, source: &str, kind: &str, about: &About<'_>, subject: &str, time: &str, data: &[u8]) {
+    let trace = about.trace.map(TraceParent::text);
     out.extend_from_slice(b"{\"specversion\":\"1.0\",\"id\":");
     put_text(out, about.id);
     for (name, text) in [
@@ -96,7 +99,7 @@ fn structured(out: &mut Vec<u8>, source: &str, kind: &str, about: &About<'_>, su
         ("type", Some(kind)),
         ("time", Some(time)),
         ("subject", Some(subject)),
-        ("traceparent", about.trace),
+        ("traceparent", trace.as_deref()),
     ] {
         if let Some(text) = text {
             out.extend_from_slice(b",\"");

@@ -144,7 +144,7 @@ impl Facts {
             key,
             id: &self.id,
             time: fact.recorded,
-            trace: fact.origin.trace.as_deref(),
+            trace: fact.origin.trace.as_ref(),
         };
         self.cloud.send(sender, &about, &self.body);
     }

@@ -17,6 +17,7 @@ use crate::actors::node::{Node, Verdict};
 use crate::domain::event::Event;
 use crate::domain::fact::Outcome;
 use crate::domain::refusal::{Code, Refusal};
+use crate::domain::trace::TraceParent;
 use crate::domain::units::Id;
 use crate::ingress::decode::Decoder;
 use crate::ingress::message::{Message, Place, cause};
@@ -171,7 +172,7 @@ impl Batch {
             let told = match message.body {
                 Some(body) if body.len() > max_bytes => Err(too_large(body.len(), max_bytes)),
                 _ => match message.trace() {
-                    Some(trace) => message.rows(max_rows, &mut Decoder::new(&warehouses, Some(trace))),
+                    Some(trace) => message.rows(max_rows, &mut Decoder::new(&warehouses, Some(TraceParent::of(trace)))),
                     None => message.rows(max_rows, &mut shared),
                 },
             };
@@ -229,7 +230,7 @@ impl Batch {
     fn letter(&self, at: usize, of: &In, error: Box<str>, keep_bytes: usize) -> Letter {
         let kept = &self.kept[at];
         let message = self.message(at);
-        let trace = message.trace().filter(|trace| trace.len() <= 128).map(Into::into);
+        let trace = message.trace().filter(|trace| trace.len() <= 128).map(TraceParent::of);
         Letter {
             source: of.told_as(),
             id: Id::trusted(&format!("{}/{}/{:016x}", kept.partition, kept.offset, self.print(kept))),

@@ -125,7 +125,7 @@ pub fn render(event: &Event) -> String {
         source: origin.source.to_string(),
         r#type: format!("inventory.{}", event.what.word()),
         time: time.map(|time| time.to_string()),
-        traceparent: origin.trace.as_deref().map(str::to_owned),
+        traceparent: origin.trace.as_ref().map(|trace| trace.text().into_owned()),
         actor: text(&origin.actor),
         extensions: text(&origin.extensions),
         data,

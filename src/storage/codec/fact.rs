@@ -2,11 +2,10 @@
 //!
 //! Deciders encode from borrowed parts, so that the hot path never builds an owned fact only to throw it away.
 
-use std::sync::Arc;
-
 use crate::domain::event::Origin;
 use crate::domain::fact::{After, Change, Fact, Outcome, Subject};
 use crate::domain::reservation::Reservation;
+use crate::domain::trace::{TRACE_BYTES, TraceParent};
 use crate::domain::units::{Id, Time};
 use crate::domain::warehouse::Warehouse;
 
@@ -14,8 +13,7 @@ use super::change::{changes, put_changes};
 use super::offer;
 use super::outcome::{outcome, put_outcome};
 use super::state::{put_reservation, put_warehouse, reservation, warehouse};
-use super::trace::{SHORT_TRACE_BYTES, long_trace, short_trace};
-use super::{Corrupt, Reader, put_option, put_signed, put_str, put_u64, put_varint};
+use super::{Corrupt, Reader, put_few_signed, put_option, put_str, put_u64, put_varint};
 
 /// The version written in front of each fact.
 pub(super) const VERSION: u8 = 1;
@@ -164,9 +162,8 @@ pub fn encode_fact(out: &mut Vec<u8>, fact: FactParts<'_>) {
     out.push(flags);
     put_str(out, fact.warehouse);
     put_str(out, fact.what);
-    put_signed(out, fact.business.0);
-    // Mostly milliseconds after the event: two bytes in place of six.
-    put_signed(out, fact.recorded.0.wrapping_sub(fact.business.0));
+    // The second is mostly milliseconds after the event: two bytes in place of six.
+    put_few_signed(out, &[fact.business.0, fact.recorded.0.wrapping_sub(fact.business.0)]);
     put_origin(out, fact.origin);
     put_outcome(out, fact.outcome);
     if let Some(voids) = memory.voids {
@@ -282,30 +279,29 @@ pub(super) fn head<'a>(reader: &mut Reader<'a>) -> Result<Head<'a>, Corrupt> {
     })
 }
 
-/// In place of a trace's text: the 25 bytes that it stands for. Most facts of a batch carry one.
+/// In place of a trace's text: its numbers. Most facts of a batch carry one.
 pub(super) const SHORT_TRACE: u8 = 1 << 5;
 
 fn put_origin(out: &mut Vec<u8>, origin: &Origin) {
     put_str(out, origin.source.as_str());
     put_str(out, origin.id.as_str());
     put_u64(out, origin.fingerprint);
-    let short = origin.trace.as_deref().and_then(short_trace);
+    let trace = origin.trace.as_ref().map(TraceParent::numbers);
     let optional = [
         origin.actor.as_deref(),
         origin.reason.as_deref(),
         origin.document.as_deref(),
-        origin.trace.as_deref().filter(|_| short.is_none()),
+        trace.and_then(Result::err),
         origin.extensions.as_deref(),
     ];
-    let present = optional
-        .iter()
-        .enumerate()
-        .fold(0u8, |bits, (place, text)| bits | u8::from(text.is_some()) << place);
-    out.push(present | if short.is_some() { SHORT_TRACE } else { 0 });
-    for text in optional.into_iter().flatten() {
-        put_str(out, text);
+    let numbers = trace.and_then(Result::ok);
+    let mut present = if numbers.is_some() { SHORT_TRACE } else { 0 };
+    for (place, text) in optional.iter().enumerate() {
+        present |= u8::from(text.is_some()) << place;
     }
-    out.extend(short.into_iter().flatten());
+    out.push(present);
+    optional.into_iter().flatten().for_each(|text| put_str(out, text));
+    out.extend_from_slice(numbers.map_or(&[], |numbers| numbers));
 }
 
 /// An origin as it was read.
@@ -315,7 +311,7 @@ pub(super) struct OriginParts<'a> {
     fingerprint: u64,
     /// Actor, reason, document, trace, extensions.
     optional: [Option<&'a str>; 5],
-    short_trace: Option<&'a [u8]>,
+    trace: Option<[u8; TRACE_BYTES]>,
 }
 
 impl OriginParts<'_> {
@@ -328,7 +324,7 @@ impl OriginParts<'_> {
             actor: actor.map(Box::from),
             reason: reason.map(Box::from),
             document: document.map(Box::from),
-            trace: self.short_trace.map(long_trace).or_else(|| trace.map(Arc::from)),
+            trace: self.trace.map(TraceParent::of_numbers).or_else(|| trace.map(TraceParent::of)),
             extensions: extensions.map(Box::from),
         }
     }
@@ -348,17 +344,18 @@ fn origin<'a>(reader: &mut Reader<'a>) -> Result<OriginParts<'a>, Corrupt> {
             *text = Some(reader.str("origin")?);
         }
     }
-    let short_trace = if present & SHORT_TRACE == 0 {
+    let trace = if present & SHORT_TRACE == 0 {
         None
     } else {
-        Some(reader.take(SHORT_TRACE_BYTES, "trace")?)
+        let numbers = reader.take(TRACE_BYTES, "trace")?;
+        Some(numbers.try_into().map_err(|_| reader.corrupt("trace"))?)
     };
     Ok(OriginParts {
         source,
         id,
         fingerprint,
         optional,
-        short_trace,
+        trace,
     })
 }
 
@@ -374,12 +371,10 @@ fn put_subject(out: &mut Vec<u8>, subject: SubjectRef<'_>) {
             put_str(out, sku);
             put_varint(out, version);
             put_changes(out, changes);
-            for figure in after.accounts {
-                put_signed(out, figure);
-            }
-            put_signed(out, after.claimed);
-            put_signed(out, after.owed);
-            put_signed(out, after.available);
+            let mut figures = [0; 10];
+            figures[..7].copy_from_slice(&after.accounts);
+            figures[7..].copy_from_slice(&[after.claimed, after.owed, after.available]);
+            put_few_signed(out, &figures);
             offer::put(out, &after.on_offer);
         }
         SubjectRef::Reservation(reservation) => {

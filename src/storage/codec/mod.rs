@@ -14,7 +14,6 @@ mod offer;
 mod outcome;
 mod state;
 mod touch;
-mod trace;
 
 use std::fmt;
 
@@ -46,6 +45,11 @@ impl fmt::Display for Corrupt {
 
 impl std::error::Error for Corrupt {}
 
+/// The most bytes that a number takes.
+const VARINT_BYTES: usize = 10;
+/// As many numbers as are written at once.
+const AT_ONCE: usize = 10;
+
 /// LEB128, at most ten bytes.
 #[inline]
 pub(crate) fn put_varint(out: &mut Vec<u8>, value: u64) {
@@ -57,20 +61,42 @@ pub(crate) fn put_varint(out: &mut Vec<u8>, value: u64) {
     }
 }
 
-fn put_long_varint(out: &mut Vec<u8>, mut value: u64) {
-    let (mut bytes, mut length) = ([0; 10], 0);
+fn put_long_varint(out: &mut Vec<u8>, value: u64) {
+    let mut bytes = [0; VARINT_BYTES];
+    let end = spell(&mut bytes, 0, value);
+    out.extend_from_slice(&bytes[..end]);
+}
+
+/// Writes a number from a place on, and returns the place after it.
+#[inline]
+fn spell(bytes: &mut [u8], mut at: usize, mut value: u64) -> usize {
     while value >= 0x80 {
-        bytes[length] = value as u8 | 0x80;
+        bytes[at] = value as u8 | 0x80;
         value >>= 7;
-        length += 1;
+        at += 1;
     }
-    bytes[length] = value as u8;
-    out.extend_from_slice(&bytes[..=length]);
+    bytes[at] = value as u8;
+    at + 1
+}
+
+/// So that small magnitudes of either sign are small.
+fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)) as u64
 }
 
 /// Zigzag, then LEB128: small magnitudes of either sign stay short.
 pub(crate) fn put_signed(out: &mut Vec<u8>, value: i64) {
-    put_varint(out, ((value << 1) ^ (value >> 63)) as u64);
+    put_varint(out, zigzag(value));
+}
+
+/// As [`put_signed`] for each of a few numbers, which are appended in one piece.
+#[inline]
+pub(crate) fn put_few_signed(out: &mut Vec<u8>, values: &[i64]) {
+    for values in values.chunks(AT_ONCE) {
+        let mut bytes = [0; AT_ONCE * VARINT_BYTES];
+        let end = values.iter().fold(0, |at, value| spell(&mut bytes, at, zigzag(*value)));
+        out.extend_from_slice(&bytes[..end]);
+    }
 }
 
 pub(crate) fn put_str(out: &mut Vec<u8>, text: &str) {
@@ -265,6 +291,16 @@ mod tests {
                 (Folding::Other(other), subject) => prop_assert_eq!(other, subject),
                 (Folding::Sku { .. }, subject) => prop_assert!(false, "read as a SKU: {:?}", subject),
             }
+        }
+
+        #[test]
+        fn a_few_numbers_at_once_have_the_bytes_of_each_by_itself(
+            values in prop::collection::vec(prop_oneof![any::<i64>(), -100..100i64, Just(i64::MIN)], 0..3 * AT_ONCE),
+        ) {
+            let (mut all, mut each) = (vec![7], vec![7]);
+            put_few_signed(&mut all, &values);
+            values.iter().for_each(|value| put_signed(&mut each, *value));
+            prop_assert_eq!(all, each);
         }
 
         #[test]

@@ -2,9 +2,10 @@
 //!
 //! Nothing is copied. What is passed over is still read by its lengths, since a fact has no table of its parts.
 
+use crate::domain::trace::TRACE_BYTES;
+
 use super::fact::{HAS_PAYLOAD, SHORT_TRACE, VERSION, VOIDS};
 use super::outcome::outcome;
-use super::trace::SHORT_TRACE_BYTES;
 use super::{Corrupt, Reader};
 
 /// A SKU that a fact has changed.
@@ -60,7 +61,7 @@ fn pass_origin(reader: &mut Reader<'_>) -> Result<(), Corrupt> {
         pass(reader, "origin")?;
     }
     if present & SHORT_TRACE != 0 {
-        reader.take(SHORT_TRACE_BYTES, "trace")?;
+        reader.take(TRACE_BYTES, "trace")?;
     }
     Ok(())
 }

@@ -239,7 +239,7 @@ fn origin() -> impl Strategy<Value = Origin> {
                 actor,
                 reason,
                 document,
-                trace: trace.map(Into::into),
+                trace: trace.as_deref().map(Into::into),
                 extensions,
                 fingerprint,
             },
