@@ -51,6 +51,41 @@ fn a_head_of_any_size_is_told_that_it_is_too_large() {
     node.get("/livez").expect_status(200);
 }
 
+/// RFC 9110, 10.1.1: a refusal then costs neither side the body.
+#[test]
+fn a_caller_that_asks_before_it_sends_is_told_to_go_on_or_at_once_why_not() {
+    let node = Node::start();
+    let asks = |path: &str, kind: &str, bytes: usize| {
+        format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-type: {kind}\r\ncontent-length: {bytes}\r\n\r\n"
+        )
+    };
+    let json = "application/json";
+    problem(
+        &raw(&node, asks("/v1/events", json, 1 << 30).as_bytes()),
+        "413",
+        "body_too_large",
+    );
+    problem(
+        &raw(&node, asks("/v1/events", "text/csv", 64).as_bytes()),
+        "415",
+        "unsupported_media_type",
+    );
+    problem(&raw(&node, asks("/v1/nothing", json, 64).as_bytes()), "404", "not_found");
+
+    let body = "[]";
+    let mut stream = BufReader::new(TcpStream::connect(node.address()).expect("the node listens"));
+    let head = asks("/v1/events", json, body.len());
+    stream.get_mut().write_all(head.as_bytes()).expect("the node reads");
+    let mut told = String::new();
+    stream.read_line(&mut told).expect("the node says to go on");
+    assert_eq!(told, "HTTP/1.1 100 Continue\r\n");
+    stream.get_mut().write_all(body.as_bytes()).expect("the node reads");
+    told.clear();
+    let mut lines = stream.lines().map(|line| line.expect("the node answers"));
+    assert_eq!(lines.nth(1).as_deref(), Some("HTTP/1.1 200 OK"));
+}
+
 #[test]
 fn a_wrong_value_is_told_in_the_words_of_the_api() {
     let node = Node::start();

@@ -20,12 +20,18 @@ struct Lane {
     runtime: Handle,
     /// Counted by those that hold it: the connections of this lane, and one more.
     open: Arc<()>,
-    /// Its thread ends when this is gone.
-    _ends: oneshot::Sender<()>,
 }
 
 /// See the module. Connections that are still open when this is dropped are cut.
-pub(super) struct Lanes(Vec<Lane>);
+pub(super) struct Lanes {
+    lanes: Spread,
+    /// The threads end when these are gone.
+    _ends: Vec<oneshot::Sender<()>>,
+}
+
+/// The lanes, for whoever gives them connections.
+#[derive(Clone)]
+pub(super) struct Spread(Arc<[Lane]>);
 
 impl Lanes {
     /// Lanes without connections. Fails when the system gives no thread, or nothing to wait with.
@@ -36,7 +42,6 @@ impl Lanes {
             let lane = Lane {
                 runtime: runtime.handle().clone(),
                 open: Arc::default(),
-                _ends: ends,
             };
             let serve = move || {
                 // The sender says nothing: it is dropped.
@@ -45,11 +50,30 @@ impl Lanes {
                 runtime.shutdown_background();
             };
             thread::Builder::new().name(format!("lane-{number}")).spawn(serve)?;
-            Ok(lane)
+            Ok((lane, ends))
         };
-        (0..LANES).map(lane).collect::<io::Result<_>>().map(Lanes)
+        let (lanes, ends): (Vec<Lane>, _) = (0..LANES).map(lane).collect::<io::Result<Vec<_>>>()?.into_iter().unzip();
+        Ok(Lanes {
+            lanes: Spread(lanes.into()),
+            _ends: ends,
+        })
     }
 
+    /// For whoever gives them connections.
+    pub(super) fn spread(&self) -> Spread {
+        self.lanes.clone()
+    }
+
+    /// Does something on the first lane, to its end: on the node's own runtime a new connection would wait for the actors.
+    pub(super) async fn within<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> io::Result<T> {
+        match self.lanes.0.first() {
+            Some(lane) => lane.runtime.spawn(task).await.map_err(io::Error::other),
+            None => Ok(task.await),
+        }
+    }
+}
+
+impl Spread {
     /// Has a connection served by the lane that has the fewest. By turns would not do: of connections that live for days, all that stay
     /// may have come to one lane.
     pub(super) fn serve<F>(&self, stream: TcpStream, serve: impl FnOnce(TcpStream) -> F + Send + 'static) -> io::Result<()>
@@ -82,6 +106,9 @@ mod tests {
     #[tokio::test]
     async fn connections_that_stay_are_spread_however_they_came_and_are_cut_with_the_lanes() {
         let lanes = Lanes::open().expect("two threads");
+        let spread = lanes.spread();
+        let name = lanes.within(async { thread::current().name().map(str::to_owned) }).await;
+        assert_eq!(name.expect("it runs").as_deref(), Some("lane-0"));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its address");
         let (tell, mut told) = mpsc::unbounded_channel();
@@ -97,7 +124,7 @@ mod tests {
                 let mut rest = Vec::new();
                 let _ = stream.read_to_end(&mut rest).await;
             };
-            lanes.serve(stream, serve).expect("an open stream");
+            spread.serve(stream, serve).expect("an open stream");
             let name = told.recv().await.expect("it is served");
             if stays {
                 callers.push((name, caller));
@@ -105,7 +132,7 @@ mod tests {
                 caller.shutdown().await.expect("it is open");
                 let mut rest = Vec::new();
                 caller.read_to_end(&mut rest).await.expect("it is closed on both sides");
-                let left = || lanes.0.iter().map(|lane| Arc::strong_count(&lane.open) - 1).sum::<usize>();
+                let left = || spread.0.iter().map(|lane| Arc::strong_count(&lane.open) - 1).sum::<usize>();
                 while left() > callers.len() {
                     tokio::task::yield_now().await;
                 }

@@ -20,7 +20,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
 use super::eager::Eager;
 use super::entrance::Entrance;
-use super::lanes::Lanes;
+use super::lanes::{Lanes, Spread};
 use super::linger::{Leftovers, Lingering};
 use super::watched::{Activity, Inside, Watched};
 use super::{Limits, edge};
@@ -36,12 +36,34 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 const MAX_H2_HEAD_BYTES: u32 = 256 * 1024;
 
 /// Accepts until told to stop, then finishes what was taken, within the time limit.
-pub(super) async fn run(listener: TcpListener, entrance: Entrance, mut shutdown: watch::Receiver<bool>) -> io::Result<()> {
+pub(super) async fn run(listener: TcpListener, entrance: Entrance, shutdown: watch::Receiver<bool>) -> io::Result<()> {
     let limits = entrance.limits();
     let places = places(limits.max_connections);
     let all = u32::try_from(places.available_permits()).unwrap_or(u32::MAX);
-    let builder = Arc::new(builder());
     let lanes = Lanes::open()?;
+    let listener = listener.into_std()?;
+    let (spread, free) = (lanes.spread(), places.clone());
+    let accepting = async move {
+        // Heard of by the lane's own thread from here on.
+        accept(TcpListener::from_std(listener)?, spread, free, entrance, shutdown).await;
+        Ok::<_, io::Error>(())
+    };
+    lanes.within(accepting).await??;
+    if timeout(limits.finish_within, places.acquire_many(all)).await.is_err() {
+        tracing::warn!("connections were still open when the time to finish them was over; they are cut");
+    }
+    Ok(())
+}
+
+/// Gives connections to the lanes until told to stop.
+async fn accept(
+    listener: TcpListener,
+    lanes: Spread,
+    places: Arc<Semaphore>,
+    entrance: Entrance,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let builder = Arc::new(builder());
     loop {
         let accepted = tokio::select! {
             biased;
@@ -68,11 +90,6 @@ pub(super) async fn run(listener: TcpListener, entrance: Entrance, mut shutdown:
             tracing::warn!(%error, "a connection could not be taken");
         }
     }
-    drop(listener);
-    if timeout(limits.finish_within, places.acquire_many(all)).await.is_err() {
-        tracing::warn!("connections were still open when the time to finish them was over; they are cut");
-    }
-    Ok(())
 }
 
 /// As many places as connections are allowed and as the process has descriptors for, less some for the store: without
