@@ -1,8 +1,9 @@
 //! Past the limit, and at half of it for long.
 //!
 //! First the most that the node carries is found, with callers that wait for their answers; then the same work is *due* twice and
-//! ten times as fast, beside a few single sales that tell how an ordinary caller fares and when it is over. The generator shares
-//! the cores and may not manage ten times: what it did send is told, too. Rejected: a fixed rate, which is past the limit of one
+//! ten times as fast, beside a few single sales that tell how an ordinary caller fares and when it is over; then the most is found
+//! once more, and the better of the two is what the overloads are compared with. The generator shares the cores and may not manage
+//! ten times: what it did send is told, too. Rejected: a fixed rate, which is past the limit of one
 //! machine and a quiet day for another.
 
 use std::time::Duration;
@@ -42,10 +43,15 @@ impl Bench<'_> {
     }
 
     pub(super) async fn overload(&mut self) -> Result<(), Failure> {
-        let best = self.best().await?.accepted_per_s();
-        self.run.gauges.push(Gauge::new("best", best, "a second"));
+        let before = self.best().await?.accepted_per_s();
+        let mut runs = Vec::new();
         for factor in [2.0, 10.0] {
-            let run = self.overloaded(best * factor).await?;
+            runs.push((factor, self.overloaded(before * factor).await?));
+        }
+        // Once more, so that a moment in which the machine was slow is not taken for the most that it can do.
+        let best = self.best().await?.accepted_per_s().max(before);
+        self.run.gauges.push(Gauge::new("best", best, "a second"));
+        for (factor, run) in runs {
             self.tell_overload(&format!("x{factor}"), &run, best);
             (self.run.lines, self.run.beside) = (run.lines, run.beside);
             (self.run.timeline, self.run.beside_timeline) = (run.timeline, run.beside_timeline);
